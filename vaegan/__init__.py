@@ -1,0 +1,31 @@
+"""vaegan: a photo moves like a video. Method of Vysotsky & Demichev (2024), a VAE joined with a GAN.
+
+Names are imported on first use, so that `import vaegan` and `--help` stay quick.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "UserError": "vaegan.errors",
+    "FaceModel": "vaegan.model",
+    "load_model": "vaegan.model",
+    "shipped_models": "vaegan.model",
+    "Face": "vaegan.faces.tracker",
+    "FaceTracker": "vaegan.faces.tracker",
+    "Motion": "vaegan.motion",
+    "animate": "vaegan.transfer",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'vaegan' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Finding faces: geometry, the tracker and its backends."""

@@ -1,0 +1,1 @@
+"""Training: the Lightning module, its callbacks and the run itself. Never imported by transfer."""
