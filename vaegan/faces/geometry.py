@@ -106,20 +106,9 @@ class CropTransform:
             image: uint8 or float32 (H, W) or (H, W, C).
             size: px of the result.
         """
-        shrink = self.side / size
-        reduce = max(1, int(shrink / 2))  # whole-pixel averaging first, where many pixels fall into one
-        image, to_crop = _reduced(image, self, self.matrix(size), reduce)
-        # What is left of the shrinking is done by averaging `over` x `over` samples of each pixel.
-        over = min(4, max(1, math.ceil(shrink / reduce)))
-        to_crop = to_crop * over
-        warped = cv2.warpAffine(
-            image,
-            _centred(to_crop),
-            (size * over, size * over),
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        return cv2.resize(warped, (size, size), interpolation=cv2.INTER_AREA) if over > 1 else warped
+        image, to_crop = _prefiltered(image, self, size)
+        border = cv2.BORDER_REPLICATE
+        return cv2.warpAffine(image, _centred(to_crop), (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
 
     def paste(self, image: np.ndarray, crop: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """A copy of the picture with the crop back in its place: what `crop` takes out, this puts in.
@@ -169,25 +158,35 @@ def _centred(matrix: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _reduced(image: np.ndarray, region: CropTransform, to_crop: np.ndarray, factor: int) -> tuple:
-    """The part of the picture that the region needs, averaged over factor x factor pixels, and the map from there."""
-    if factor == 1:
+def _prefiltered(image: np.ndarray, region: CropTransform, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the picture that the region needs, about as fine as the crop, and the map (2, 3) from there.
+
+    Whole pixels are averaged first (a mean over `factor` x `factor`, the cheapest filter there is); what is left of
+    the shrinking, less than 2, is a Gaussian whose variance adds up with the pixel's own to that of a crop pixel.
+    """
+    to_crop = region.matrix(size)
+    shrink = region.side / size
+    if shrink <= 1:
         return image, to_crop
-    height, width = image.shape[:2]
+    factor = int(shrink)
+    limit = np.array([image.shape[1], image.shape[0]])
     corners = region.corners()
-    limit = np.array([width, height])
     # Blocks lie on a grid fixed to the picture, so that a moving crop does not make them flicker.
-    low = (np.clip(corners.min(0) - factor, 0, limit - 1) // factor * factor).astype(int)
-    high = (np.ceil(np.clip(corners.max(0) + factor, low + 1, limit) / factor) * factor).astype(int)
+    low = (np.clip(corners.min(0) - 3 * factor, 0, limit - 1) // factor * factor).astype(int)
+    high = (np.ceil(np.clip(corners.max(0) + 3 * factor, low + 1, limit) / factor) * factor).astype(int)
     part = image[low[1] : high[1], low[0] : high[0]]
-    missing = high - np.minimum(high, limit)
-    if missing.any():
-        part = cv2.copyMakeBorder(part, 0, int(missing[1]), 0, int(missing[0]), cv2.BORDER_REPLICATE)
-    blocks = cv2.resize(part, tuple(int(n) for n in (high - low) // factor), interpolation=cv2.INTER_AREA)
-    moved = to_crop.copy()
-    moved[:, 2] += to_crop[:, :2] @ low
-    moved[:, :2] *= factor
-    return blocks, moved
+    to_crop[:, 2] += to_crop[:, :2] @ low
+    if factor > 1:
+        missing = high - np.minimum(high, limit)
+        if missing.any():
+            part = cv2.copyMakeBorder(part, 0, int(missing[1]), 0, int(missing[0]), cv2.BORDER_REPLICATE)
+        blocks = (high - low) // factor
+        part = cv2.resize(part, (int(blocks[0]), int(blocks[1])), interpolation=cv2.INTER_AREA)
+        to_crop[:, :2] *= factor
+    sigma = 0.5 * math.sqrt(max(0.0, (shrink / factor) ** 2 - 1))
+    if sigma > 0.2:  # narrower ones change nothing in 8 bits
+        part = cv2.GaussianBlur(part, (5, 5), sigma, borderType=cv2.BORDER_REPLICATE)
+    return part, to_crop
 
 
 def mesh_roll(mesh: np.ndarray) -> float:
