@@ -159,16 +159,14 @@ def _centred(matrix: np.ndarray) -> np.ndarray:
 
 
 def _prefiltered(image: np.ndarray, region: CropTransform, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the picture that the region needs, about as fine as the crop, and the map (2, 3) from there.
+    """The part of the picture that the region needs, about as fine as the crop or coarser, and the map (2, 3) from there.
 
     Whole pixels are averaged first (a mean over `factor` x `factor`, the cheapest filter there is); what is left of
     the shrinking, less than 2, is a Gaussian whose variance adds up with the pixel's own to that of a crop pixel.
     """
     to_crop = region.matrix(size)
     shrink = region.side / size
-    if shrink <= 1:
-        return image, to_crop
-    factor = int(shrink)
+    factor = max(1, int(shrink))
     limit = np.array([image.shape[1], image.shape[0]])
     corners = region.corners()
     # Blocks lie on a grid fixed to the picture, so that a moving crop does not make them flicker.

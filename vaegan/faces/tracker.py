@@ -1,0 +1,221 @@
+"""Finding faces in stills and following one through a video, with either backend."""
+
+import importlib.util
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vaegan.errors import UserError
+from vaegan.faces.backend import Backend, Landmarks
+from vaegan.faces.geometry import CropTransform, mesh_box, mesh_roll
+from vaegan.faces.weights import find_weights
+
+MIN_PRESENCE = 0.5
+"""Below this the landmarker itself says that it does not see a face."""
+
+MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
+"""More movement than this between frames, in face sizes and as a ratio of sizes, is a cut or a lost face, not a head:
+at 25 frames/s a nod of the whole head stays below a tenth."""
+
+REMEMBERED_FRAMES = 25
+"""A face lost for no longer than this is looked for where it was; later the largest face is taken."""
+
+MAX_PX = 4096
+"""Larger pictures are halved until their longer side is below this; no face needs more."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """mesh: float32 (478, 3), px of the picture; blendshapes: float32 (52,), 0..1; score: presence, 0..1."""
+
+    mesh: np.ndarray
+    blendshapes: np.ndarray
+    score: float
+
+
+class FaceTracker:
+    """Finds faces and their meshes.
+
+    Args:
+        backend: "own" | "mediapipe"; None: mediapipe where its weights and its package are at hand, else own.
+        smoothing: steady the meshes of `track` with a filter that does not lag; stills are never smoothed.
+
+    Raises:
+        UserError: no such backend, or what it needs is missing.
+    """
+
+    def __init__(self, backend: str | None = None, smoothing: bool = True):
+        self.backend = _make_backend(backend)
+        self.smoothing = smoothing
+        self.reset()
+
+    @property
+    def name(self) -> str:
+        """Which backend is at work."""
+        return self.backend.name
+
+    def reset(self) -> None:
+        """Forget the face that `track` follows: the next frame begins another video."""
+        self._last: CropTransform | None = None
+        self._missed = 0
+        self._filter: OneEuro | None = None
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """All faces of a picture, largest first; leaves alone what `track` remembers.
+
+        Args:
+            image: uint8 (H, W, 3) RGB; grey, with alpha or 16 bits is converted.
+        """
+        image, scale = _prepared(image)
+        faces = [_enlarged(face, 1 / scale) for face in self._all(image)]
+        return sorted(faces, key=lambda face: -mesh_box(face.mesh)[2])
+
+    def track(self, image: np.ndarray) -> Face | None:
+        """The face of the next frame of a video: the one followed so far, else the largest; None where there is none.
+
+        Blendshapes are never smoothed: a blink lasts three frames.
+        """
+        image, scale = _prepared(image)
+        seen = self._follow(image)
+        if seen is None:
+            self._filter = None
+            seen = self._choose(self._all(image))
+        if seen is None:
+            self._missed += 1
+            return None
+        self._missed = 0
+        self._last = _region(seen.mesh)
+        mesh = seen.mesh
+        if self.smoothing:
+            self._filter = self._filter or OneEuro()
+            mesh = self._filter(mesh, self._last.side)
+        return _enlarged(Face(mesh, seen.blendshapes, seen.presence), 1 / scale)
+
+    def _follow(self, image: np.ndarray) -> Landmarks | None:
+        """The face near where it was a frame ago, unless it is gone or has jumped."""
+        if self._last is None or self._missed:
+            return None
+        seen = self.backend.landmarks(image, self._last.scaled(self.backend.roi_scale))
+        if seen.presence < MIN_PRESENCE:
+            return None
+        now = _region(seen.mesh)
+        shift = math.hypot(now.cx - self._last.cx, now.cy - self._last.cy) / self._last.side
+        growth = max(now.side / self._last.side, self._last.side / max(now.side, 1e-6))
+        return None if shift > MAX_SHIFT or growth > MAX_GROWTH else seen
+
+    def _all(self, image: np.ndarray) -> list[Landmarks]:
+        """Every face of a picture once, in no order."""
+        found: list[Landmarks] = []
+        for detection in sorted(self.backend.detect(image), key=lambda detection: -detection.score):
+            region = detection.box
+            for _ in range(2):  # the second look is at the region that the mesh itself asks for, as in a video
+                seen = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
+                region = _region(seen.mesh)
+                if seen.presence < MIN_PRESENCE or not 1 < region.side < 4 * max(image.shape):
+                    break
+            else:
+                if not any(_same(region, _region(other.mesh)) for other in found):
+                    found.append(seen)
+        return found
+
+    def _choose(self, faces: list[Landmarks]) -> Landmarks | None:
+        """Of several faces the one that was followed, if it is near where it was; else the largest."""
+        if not faces:
+            return None
+        if self._last is not None and self._missed <= REMEMBERED_FRAMES:
+
+            def distance(face: Landmarks) -> float:
+                region = _region(face.mesh)
+                return math.hypot(region.cx - self._last.cx, region.cy - self._last.cy) / self._last.side
+
+            nearest = min(faces, key=distance)
+            if distance(nearest) < 1.5:
+                return nearest
+        return max(faces, key=lambda face: _region(face.mesh).side)
+
+
+class OneEuro:
+    """The one-euro filter (Casiez, Roussel & Vogel 2012) on a mesh: steady when still, transparent when moving.
+
+    Speeds are in face sizes a frame, so that neither the picture's size nor the frame rate need be known.
+    """
+
+    min_cutoff = 0.05
+    """Cutoff of a resting point in cycles a frame."""
+    beta = 20.0
+    """Growth of the cutoff with speed."""
+    speed_cutoff = 0.3
+    """Cutoff of the speed's own filter."""
+
+    def __init__(self) -> None:
+        self._value: np.ndarray | None = None
+        self._speed: np.ndarray | None = None
+
+    def __call__(self, mesh: np.ndarray, size: float) -> np.ndarray:
+        """The smoothed mesh (478, 3); `size` is the face's side in px."""
+        if self._value is None:
+            self._value, self._speed = mesh, np.zeros_like(mesh)
+            return mesh
+        step = mesh - self._value
+        self._speed = self._speed + _alpha(self.speed_cutoff) * (step / size - self._speed)
+        pace = np.linalg.norm(self._speed[:, :2], axis=1, keepdims=True)
+        self._value = self._value + _alpha(self.min_cutoff + self.beta * pace) * step
+        return self._value
+
+
+def _alpha(cutoff):
+    return 1 / (1 + 1 / (2 * np.pi * cutoff))
+
+
+def _make_backend(name: str | None) -> Backend:
+    if name is None:
+        from vaegan.faces.mediapipe import PACKAGE, WEIGHTS
+
+        ready = find_weights(WEIGHTS) is not None and importlib.util.find_spec(PACKAGE) is not None
+        name = "mediapipe" if ready else "own"
+    if name == "mediapipe":
+        from vaegan.faces.mediapipe import MediapipeBackend
+
+        return MediapipeBackend()
+    if name == "own":
+        from vaegan.faces.own import OwnBackend
+
+        return OwnBackend()
+    raise UserError(f"no face tracker is called {name!r}: choose own or mediapipe")
+
+
+def _prepared(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """The picture as uint8 (H, W, 3) of bounded size, and its scale against the original."""
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"expected a uint8 (H, W, 3) picture, got {image.dtype} {image.shape}")
+    if image.ndim == 2 or image.shape[2] < 3:
+        image = np.repeat(image.reshape(*image.shape[:2], -1)[..., :1], 3, axis=2)
+    image = image[..., :3]
+    scale = 1.0
+    while max(image.shape) * scale > MAX_PX:
+        scale /= 2
+    if scale < 1:
+        extent = [max(1, round(n * scale)) for n in image.shape[1::-1]]
+        image = cv2.resize(image, extent, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(image), scale
+
+
+def _region(mesh: np.ndarray) -> CropTransform:
+    """The mesh box, turned to the eye line."""
+    roll = mesh_roll(mesh)
+    return CropTransform(*mesh_box(mesh, roll), roll)
+
+
+def _same(one: CropTransform, other: CropTransform) -> bool:
+    """Whether two regions are one face: their centres closer than half the smaller side."""
+    return math.hypot(one.cx - other.cx, one.cy - other.cy) < 0.5 * min(one.side, other.side)
+
+
+def _enlarged(face: Face | Landmarks, factor: float) -> Face:
+    score = face.score if isinstance(face, Face) else face.presence
+    mesh = face.mesh if factor == 1 else (face.mesh * factor).astype(np.float32)
+    return Face(mesh, face.blendshapes, float(score))
