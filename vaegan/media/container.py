@@ -1,0 +1,127 @@
+"""Video files opened within bounds, and read packet by packet past damage and imprecise seeks."""
+
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from vaegan.errors import UserError
+from vaegan.media.files import input_file, reason
+
+MAX_SIDE = 8192
+MAX_PIXELS = 64 * 1024 * 1024
+MAX_SECONDS = 6 * 3600
+MAX_STREAMS = 32
+_FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,flv,asf,ogg,gif,mxf,nut,h264,hevc,ivf,mjpeg"
+_OPTIONS = {
+    # Play lists (HLS, concat) open other files and addresses: neither such formats nor such protocols are let in.
+    "format_whitelist": f"{_FORMATS},wav,mp3,aac,flac",
+    "protocol_whitelist": "file",
+    "max_streams": str(MAX_STREAMS),
+    "max_pixels": str(MAX_PIXELS),
+}
+
+
+def open_media(path: str | os.PathLike) -> av.container.InputContainer:
+    """Open a video or sound file for reading.
+
+    Raises:
+        UserError: the file is missing, empty, no video that we read, has too many streams or is too long.
+    """
+    file = input_file(path, "a video")
+    try:
+        container = av.open(str(file), options=_OPTIONS, metadata_errors="ignore")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a video that can be read, or its end is missing ({reason(error)}); "
+            "copy it again or convert it to .mp4"
+        ) from error
+    try:
+        if len(container.streams) >= MAX_STREAMS:
+            raise UserError(f"{path} has {MAX_STREAMS} streams or more; keep one of pictures and one of sound")
+        if (container.duration or 0) > MAX_SECONDS * av.time_base:
+            raise UserError(f"{path} lasts more than {MAX_SECONDS // 3600} hours; cut it first")
+    except UserError:
+        container.close()
+        raise
+    return container
+
+
+def video_stream(container: av.container.InputContainer, path: str | os.PathLike) -> av.VideoStream:
+    """The stream of moving pictures, bounded and ready to decode on several threads.
+
+    Raises:
+        UserError: there is none, its codec is unknown, or its pictures are too large.
+    """
+    cover = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & cover]
+    if not streams:
+        raise UserError(f"{path} holds {'only sound' if container.streams.audio else 'no pictures'}; name a video")
+    best = container.streams.best("video")
+    stream = best if best in streams else streams[0]
+    context = stream.codec_context
+    if context is None:
+        raise UserError(f"{path} is in a video format that cannot be decoded here; convert it to H.264 .mp4")
+    width, height = context.width, context.height
+    if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
+        raise UserError(f"{path} is {width}x{height} px, more than {MAX_SIDE}x{MAX_SIDE}; scale it down first")
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def decode(container: av.container.InputContainer, stream: av.stream.Stream, damage: list[str]) -> Iterator[Any]:
+    """Decode the frames of one stream from where the container stands, past packets that cannot be decoded.
+
+    Each failure adds its reason to `damage`.
+    """
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            damage.append(reason(error))
+            continue
+        yield from frames
+
+
+def first_time(container: av.container.InputContainer) -> Fraction:
+    """The clock time of the first picture in s, which everything of the file is counted from; of sound alone, 0."""
+    streams = [s for s in container.streams.video if s.start_time is not None]
+    return streams[0].start_time * streams[0].time_base if streams else Fraction(0)
+
+
+def from_time(path: str | os.PathLike, seconds: float | None, read: Callable, time_of: Callable) -> Iterator[Any]:
+    """Read a stream from an item at or before a clock time on, or from its beginning where there is none.
+
+    Formats without an index (MPEG) seek by guess and land behind the time asked for: then it is tried further ahead,
+    and at last the file is read from its beginning.
+
+    Args:
+        path: the file, opened afresh.
+        seconds: the clock time of the file (not counted from its first picture); None is its beginning.
+        read: container -> (stream, iterator over its items).
+        time_of: item -> its clock time in s, or None.
+    """
+    for back in (0.0, 2.0, 10.0, None):
+        with open_media(path) as container:
+            stream, items = read(container)
+            begin = float((stream.start_time or 0) * stream.time_base)
+            seek = seconds is not None and back is not None and seconds - back > begin
+            if seek:
+                try:
+                    container.seek(int((seconds - back) / stream.time_base), stream=stream)
+                except av.FFmpegError:
+                    continue
+            first = next(items, None)
+            if seek and (first is None or time_of(first) is None or time_of(first) > seconds):
+                continue
+            if first is not None:
+                yield first
+                yield from items
+            return

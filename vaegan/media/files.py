@@ -1,0 +1,119 @@
+"""Paths that are fit to be read, and outputs that appear whole or not at all."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vaegan.errors import UserError
+
+# What a full disk, quota or file-size limit, a vanished share or a read-only file system answers to a write.
+_WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
+
+
+def input_file(path: str | os.PathLike, what: str) -> Path:
+    """Return `path`, made absolute, when it is a readable file with something in it.
+
+    Args:
+        path: the file. It is never taken for a URL or a device: video libraries would open those too.
+        what: "a picture" or "a video", for the message.
+
+    Raises:
+        UserError: it is missing, a folder, a device, empty or not readable.
+    """
+    file = Path(path).absolute()
+    try:
+        if not file.exists():
+            raise UserError(f"{path}: no such file")
+        if file.is_dir():
+            raise UserError(f"{path} is a folder, where {what} is expected; name a file in it")
+        if not file.is_file():
+            raise UserError(f"{path} is not a regular file; save {what} to disk first")
+        if file.stat().st_size == 0:
+            raise UserError(f"{path} is empty (zero bytes); copy or download it again")
+        with file.open("rb"):
+            return file
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def check_output(output: str | os.PathLike, *inputs: str | os.PathLike, suffixes: set[str] | None = None) -> Path:
+    """Return `output` as a path when it can be written and is none of the inputs: asked before the work starts.
+
+    Args:
+        output: the file or folder to be made.
+        inputs: files or folders that are read to make it.
+        suffixes: endings that are allowed, in lower case; `None` allows all.
+
+    Raises:
+        UserError: its folder is missing or not writable, it is one of the inputs, or its ending is not known.
+    """
+    path = Path(output)
+    if suffixes is not None and path.suffix.lower() not in suffixes:
+        known = ", ".join(sorted(filter(None, suffixes)))
+        raise UserError(f"{output}: do not know how to write {path.suffix or 'a name without an ending'}; use {known}")
+    for given in inputs:
+        try:
+            same = os.path.samefile(path, given) if path.exists() else path.absolute() == Path(given).absolute()
+        except (OSError, ValueError):
+            continue  # an input that cannot be looked at is reported by whoever reads it
+        if same:
+            raise UserError(f"{output} is also an input and would be overwritten; choose another output name")
+    with atomic_path(path, dry_run=True):
+        return path
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike, *, folder: bool = False, dry_run: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with the same ending, which becomes `path` when the block succeeds.
+
+    After any exception, `KeyboardInterrupt` included, the temporary file is gone and `path` is what it was before.
+
+    Args:
+        path: the file to be made; an existing file is replaced.
+        folder: make a folder instead; it must not exist yet, or be empty.
+        dry_run: only find out whether something can be made there, and leave nothing.
+
+    Raises:
+        UserError: the folder around it is missing or not writable, `path` is a folder, or writing failed because
+            the disk is full or gone.
+    """
+    target = Path(path)
+    parent = target.parent
+    if not target.name:
+        raise UserError(f"{path}: name a file to write")
+    if not parent.is_dir():
+        raise UserError(f"{path}: there is no folder {parent}; make it first or choose another output")
+    if target.is_dir() and not dry_run and not folder:
+        raise UserError(f"{path} is a folder; name a file to write in it")
+    if target.is_dir() and any(target.iterdir()):
+        raise UserError(f"{path} is a folder with files in it; name a new or an empty one")
+    temporary = target.with_name(f".{target.stem[:60]}.{secrets.token_hex(4)}{target.suffix}")
+    try:
+        try:
+            temporary.mkdir() if folder else temporary.touch(exist_ok=False)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot write in {parent}: {reason(error)}; choose another output") from error
+        yield temporary
+        if not dry_run:
+            if folder and target.is_dir():
+                target.rmdir()  # empty, as seen above; not every system renames over a folder
+            os.replace(temporary, target)
+    except OSError as error:
+        if error.errno not in _WRITE_ERRORS:
+            raise
+        raise UserError(f"{path} could not be written: {reason(error)}; make room or choose another disk") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in the system's words, on one line and without the path, which the caller has named."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

@@ -1,0 +1,164 @@
+"""Pictures in and out through Pillow: named formats only, bounded, upright, always uint8 RGB."""
+
+import io
+import os
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from vaegan.errors import UserError
+from vaegan.media.files import atomic_path, input_file, reason
+
+READ_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+_WRITE_FORMATS = {
+    ".png": ("PNG", {"compress_level": 4}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".webp": ("WEBP", {"quality": 95}),
+    ".bmp": ("BMP", {}),
+    ".tif": ("TIFF", {"compression": "tiff_lzw"}),
+    ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
+}
+IMAGE_SUFFIXES = set(_WRITE_FORMATS)
+_READ_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".ppm", ".pgm"}
+# Where Pillow warns of a decompression bomb (a quarter of a GB as RGB), we stop.
+MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+# What Pillow's decoders raise on damaged or hostile bytes.
+_DECODE_ERRORS = (
+    *(OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, KeyError),
+    *(OverflowError, MemoryError, struct.error, zlib.error),
+)
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Read a picture -> uint8 (H, W, 3) RGB, upright by its EXIF orientation.
+
+    Grey, palette, CMYK, 16-bit and float pictures become 8-bit RGB; transparent pixels lie on white; of a picture
+    with several frames the first is taken.
+
+    Raises:
+        UserError: the file is missing, a folder, empty, not a picture that we read, damaged, or has too many pixels.
+    """
+    return _decode(input_file(path, "a picture"), str(path))
+
+
+def decode_image(data: bytes, name: str = "picture") -> np.ndarray:
+    """The same from the bytes of a file; `name` is used in messages."""
+    return _decode(io.BytesIO(data), name)
+
+
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Width and height in px of a picture file, upright by its EXIF orientation, without decoding its pixels.
+
+    Raises:
+        UserError: as `read_image`.
+    """
+    with _opened(input_file(path, "a picture"), str(path)) as image:
+        width, height = image.size
+        return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
+
+
+def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Write uint8 (H, W, 3) RGB to `path`, whole or not at all; the ending says the format (see IMAGE_SUFFIXES).
+
+    Raises:
+        UserError: the ending is not known, or the file cannot be written there.
+    """
+    suffix = Path(path).suffix.lower()
+    data = encode_image(image, suffix, name=str(path))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def encode_image(image: np.ndarray, suffix: str = ".png", name: str = "picture") -> bytes:
+    """The bytes of a picture file of the format that `suffix` says; `image`: uint8 (H, W, 3) RGB.
+
+    Raises:
+        UserError: the ending is not known, or the format cannot hold a picture of this size.
+    """
+    if suffix not in _WRITE_FORMATS:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise UserError(
+            f"{name}: do not know how to write {suffix or 'a name without an ending'} pictures; use {known}"
+        )
+    form, options = _WRITE_FORMATS[suffix]
+    buffer = io.BytesIO()
+    try:
+        Image.fromarray(rgb_array(image)).save(buffer, form, **options)
+    except (OSError, ValueError) as error:
+        height, width = image.shape[:2]
+        raise UserError(f"{name}: {form} cannot hold {width}x{height} px ({reason(error)}); use .png") from error
+    return buffer.getvalue()
+
+
+def rgb_array(image: np.ndarray) -> np.ndarray:
+    """`image` itself, C-contiguous. Raises ValueError unless it is uint8 (H, W, 3)."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"a picture is uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    return np.ascontiguousarray(image)
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The pictures of a folder in natural order (frame2 before frame10); other and hidden files are left out.
+
+    Raises:
+        UserError: there is none.
+    """
+
+    def natural(file: Path) -> list:
+        parts = re.split(r"(\d+)", file.name.lower())
+        return [int(part) if index % 2 else part for index, part in enumerate(parts)]
+
+    files = [f for f in folder.iterdir() if f.suffix.lower() in _READ_SUFFIXES and not f.name.startswith(".")]
+    if not files:
+        raise UserError(f"{folder} holds no pictures ({', '.join(sorted(_READ_SUFFIXES))}); name a folder of frames")
+    return sorted(files, key=natural)
+
+
+@contextmanager
+def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
+    """The picture with its header read and checked; errors inside the block count as damage of the picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(source, formats=READ_FORMATS)
+        with image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombWarning
+            yield image
+    except UserError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first") from error
+    except Image.UnidentifiedImageError as error:
+        known = ", ".join(f for f in READ_FORMATS if f != "MPO")
+        raise UserError(f"{name} is not a picture that can be read ({known}); convert it to PNG or JPEG") from error
+    except _DECODE_ERRORS as error:
+        raise UserError(f"{name} is a damaged picture ({reason(error)}); copy or export it again") from error
+
+
+def _decode(source: Path | io.BytesIO, name: str) -> np.ndarray:
+    with _opened(source, name) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+    return np.array(_rgb(upright))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        values = np.asarray(image, dtype=np.float32)
+        # Integers are 16-bit (PNG, TIFF); floats count from 0 to 1 unless they go beyond it.
+        top = 1.0 if image.mode == "F" and np.nanmax(values) <= 1.0 else 255.0 if image.mode == "F" else 65535.0
+        grey = np.nan_to_num(values / top).clip(0, 1) * 255
+        return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")

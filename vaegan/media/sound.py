@@ -1,0 +1,133 @@
+"""The sound of one file carried into another: copied as it is where the output can hold it, else made AAC."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+
+from vaegan.media.container import decode, first_time, from_time, open_media
+from vaegan.media.files import reason
+
+# What players of each container are known to play; everything else is transcoded.
+_COPIED = {
+    ".mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
+    ".m4v": {"aac", "ac3", "eac3", "alac"},
+    ".mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"},
+    ".mkv": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "vorbis", "flac", "pcm_s16le", "pcm_s24le"},
+}
+_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+# A decoder needs the packet before the first that is heard; the container marks it as not to be played.
+_LEAD_SECONDS = 0.05
+
+
+class Sound:
+    """Feeds the sound of a file, from `start` s to `end` s after its first picture, into an output container."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        start: float,
+        end: float | None,
+        output: av.container.OutputContainer,
+        suffix: str,
+    ):
+        """Add the stream to `output`, before its first packet; where `path` has no sound, `present` is False."""
+        self._path, self._output = path, output
+        self._length = float("inf") if end is None else end - start
+        self._source = open_media(path)
+        streams = [s for s in self._source.streams.audio if s.codec_context is not None]
+        self.present = bool(streams)
+        self._pieces: Iterator[tuple[float, list[av.Packet]]] = iter(())
+        self._next: tuple[float, list[av.Packet]] | None = None
+        self._stream = None
+        if not streams:
+            self.close()
+            return
+        best = self._source.streams.best("audio")
+        self._index = (best if best in streams else streams[0]).index
+        self._begin = float(first_time(self._source)) + start
+        template = self._source.streams[self._index]
+        if template.codec_context.name in _COPIED[suffix]:
+            self._stream = output.add_stream_from_template(template)
+            self._pieces = self._copied()
+        else:
+            rate = template.codec_context.sample_rate
+            rate = rate if rate in _AAC_RATES else 48000
+            layout = "mono" if template.codec_context.layout.nb_channels == 1 else "stereo"
+            self._stream = output.add_stream("aac", rate=rate, layout=layout, bit_rate=192_000)
+            self._pieces = self._transcoded(rate, layout)
+
+    def feed(self, until: float) -> None:
+        """Write what is to be heard before `until` s of the output."""
+        until = min(until, self._length)
+        while True:
+            self._next = self._next or next(self._pieces, None)
+            if self._next is None or self._next[0] >= until:
+                return
+            self._output.mux(self._next[1])
+            self._next = None
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        if self._stream is not None and self._stream.codec_context.is_encoder and self._stream.codec_context.is_open:
+            self._output.mux(self._stream.encode(None))
+        self.close()
+
+    def close(self) -> None:
+        self._pieces = iter(())
+        self._source.close()
+
+    def _copied(self) -> Iterator[tuple[float, list[av.Packet]]]:
+        def read(container):
+            stream = container.streams[self._index]
+            return stream, (p for p in container.demux(stream) if p.pts is not None and p.dts is not None and p.size)
+
+        try:
+            for packet in from_time(self._path, self._begin - _LEAD_SECONDS, read, _packet_clock):
+                base = packet.time_base
+                offset = round(self._begin / base)
+                packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
+                time = float(packet.pts * base)
+                if time >= -_LEAD_SECONDS:
+                    packet.stream = self._stream
+                    yield time, [packet]
+        except av.FFmpegError as error:
+            self._lost(error)
+
+    def _transcoded(self, rate: int, layout: str) -> Iterator[tuple[float, list[av.Packet]]]:
+        damage: list[str] = []
+
+        def read(container):
+            stream = container.streams[self._index]
+            return stream, decode(container, stream, damage)
+
+        resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+        position = None
+        for frame in from_time(self._path, self._begin, read, _packet_clock):
+            clock = _packet_clock(frame)
+            if position is None:
+                position = round(((clock or 0.0) - self._begin) * rate)
+            frame.pts = None
+            for piece in resampler.resample(frame):
+                samples = piece.to_ndarray()
+                count = samples.shape[1]
+                first = max(0, -position)
+                last = count if self._length == float("inf") else min(count, round(self._length * rate) - position)
+                if first < last:
+                    part = av.AudioFrame.from_ndarray(samples[:, first:last].copy(), format="fltp", layout=layout)
+                    part.sample_rate, part.time_base, part.pts = rate, Fraction(1, rate), position + first
+                    yield (position + first) / rate, self._stream.encode(part)
+                position += count
+        if damage:
+            self._lost(damage[0])
+
+    def _lost(self, error: Exception | str) -> None:
+        why = error if isinstance(error, str) else reason(error)
+        warnings.warn(f"{self._path}: part of its sound cannot be read ({why}) and is missing", stacklevel=3)
+
+
+def _packet_clock(item: av.Packet | av.AudioFrame) -> float | None:
+    stamp = item.dts if item.pts is None else item.pts
+    return None if stamp is None else float(stamp * item.time_base)
