@@ -159,7 +159,7 @@ def _centred(matrix: np.ndarray) -> np.ndarray:
 
 
 def _prefiltered(image: np.ndarray, region: CropTransform, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the picture that the region needs, about as fine as the crop or coarser, and the map (2, 3) from there.
+    """The part of the picture that the region needs, no finer than the crop, and the map (2, 3) from there.
 
     Whole pixels are averaged first (a mean over `factor` x `factor`, the cheapest filter there is); what is left of
     the shrinking, less than 2, is a Gaussian whose variance adds up with the pixel's own to that of a crop pixel.
