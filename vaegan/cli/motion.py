@@ -1,0 +1,40 @@
+"""`vaegan motion`: what a motion file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def motion() -> None:
+    """Look at motion files."""
+
+
+@app.command()
+def inspect(file: Annotated[Path, typer.Argument(help="A .motion file.")]) -> None:
+    """Print what a motion file holds: model, length, rate, how much it moves."""
+    import numpy as np
+
+    from vaegan.motion import Motion
+
+    m = Motion.load(file)
+    rate = float(m.fps)
+    turned = np.ptp(m.pose, axis=0)
+    lines = {
+        "file": f"{file} ({file.stat().st_size / 1000:.1f} kB)",
+        "model": m.model_id,
+        "framing": f"{m.framing[0]:g} x mesh box, {'follows the face' if m.framing[1] else 'one fixed crop'}",
+        "frames": f"{len(m)} at {rate:.3f} frames/s, {m.times[-1] + 1 / rate:.2f} s, face lost in {m.lost}",
+        "reference": f"frame {m.reference}",
+        "latent": f"{m.deltas.shape[1]} numbers; mean |delta| {np.linalg.norm(m.deltas, axis=1).mean():.2f}, "
+        f"largest {np.linalg.norm(m.deltas, axis=1).max():.2f}",
+        "head": f"turns by {turned[0]:.0f} (yaw), {turned[1]:.0f} (pitch), {turned[2]:.0f} (roll) degrees in all; "
+        f"moves by {np.ptp(m.placement[:, 0]):.2f} x {np.ptp(m.placement[:, 1]):.2f} face sizes",
+    }
+    for name, text in lines.items():
+        typer.echo(f"{name:10} {text}")

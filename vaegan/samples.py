@@ -1,0 +1,41 @@
+"""What ships in the package by name: sample photos, and motions for each shipped model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vaegan.errors import UserError
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+PHOTO_SUFFIXES = (".jpg", ".png", ".webp")
+
+
+def shipped_photos() -> dict[str, Path]:
+    """Name -> file of every shipped photo."""
+    files = sorted((PRETRAINED / "samples").glob("*"))
+    return {f.stem: f for f in files if f.suffix in PHOTO_SUFFIXES}
+
+
+def shipped_motions(model_name: str) -> dict[str, Path]:
+    """Name -> file of every motion shipped for the model of that name."""
+    return {f.stem: f for f in sorted((PRETRAINED / "motions" / model_name).glob("*.motion"))}
+
+
+def find_photo(name_or_path: str | Path) -> Path:
+    """The file meant by --photo: a path that exists, else a shipped name. Raises UserError."""
+    return _find(name_or_path, shipped_photos(), "photo")
+
+
+def find_driver(name_or_path: str | Path, model_name: str) -> Path:
+    """The file or folder meant by --driver: a path that exists, else the name of a motion of the model. UserError."""
+    return _find(name_or_path, shipped_motions(model_name), "driver")
+
+
+def _find(name_or_path: str | Path, shipped: dict[str, Path], what: str) -> Path:
+    path = Path(name_or_path)
+    if path.exists():
+        return path
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
+    known = f"; shipped with the program: {', '.join(shipped)}" if shipped else ""
+    raise UserError(f"{path}: no such {what}, neither a file nor a shipped name{known}")
