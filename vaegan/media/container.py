@@ -14,7 +14,7 @@ MAX_SIDE = 8192
 MAX_PIXELS = 64 * 1024 * 1024
 MAX_SECONDS = 6 * 3600
 MAX_STREAMS = 32
-_FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,flv,asf,ogg,gif,mxf,nut,h264,hevc,ivf,mjpeg"
+_FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,flv,asf,ogg,gif,mxf,nut,h264,hevc,ivf,dv,yuv4mpegpipe"
 _OPTIONS = {
     # Play lists (HLS, concat) open other files and addresses: neither such formats nor such protocols are let in.
     "format_whitelist": f"{_FORMATS},wav,mp3,aac,flac",

@@ -91,7 +91,7 @@ def atomic_path(path: str | os.PathLike, *, folder: bool = False, dry_run: bool 
         raise UserError(f"{path} is a folder; name a file to write in it")
     if target.is_dir() and any(target.iterdir()):
         raise UserError(f"{path} is a folder with files in it; name a new or an empty one")
-    temporary = target.with_name(f".{target.stem[:60]}.{secrets.token_hex(4)}{target.suffix}")
+    temporary = target.with_name(f".{target.stem[:20]}.{secrets.token_hex(4)}{target.suffix}")
     try:
         try:
             temporary.mkdir() if folder else temporary.touch(exist_ok=False)

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from vaegan.errors import UserError
 from vaegan.media.files import atomic_path, input_file, reason
 
-READ_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+READ_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _WRITE_FORMATS = {
     ".png": ("PNG", {"compress_level": 4}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -89,9 +89,9 @@ def encode_image(image: np.ndarray, suffix: str = ".png", name: str = "picture")
             f"{name}: do not know how to write {suffix or 'a name without an ending'} pictures; use {known}"
         )
     form, options = _WRITE_FORMATS[suffix]
-    buffer = io.BytesIO()
+    picture, buffer = Image.fromarray(rgb_array(image)), io.BytesIO()
     try:
-        Image.fromarray(rgb_array(image)).save(buffer, form, **options)
+        picture.save(buffer, form, **options)
     except (OSError, ValueError) as error:
         height, width = image.shape[:2]
         raise UserError(f"{name}: {form} cannot hold {width}x{height} px ({reason(error)}); use .png") from error
@@ -138,7 +138,7 @@ def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first") from error
     except Image.UnidentifiedImageError as error:
-        known = ", ".join(f for f in READ_FORMATS if f != "MPO")
+        known = ", ".join(READ_FORMATS)
         raise UserError(f"{name} is not a picture that can be read ({known}); convert it to PNG or JPEG") from error
     except _DECODE_ERRORS as error:
         raise UserError(f"{name} is a damaged picture ({reason(error)}); copy or export it again") from error

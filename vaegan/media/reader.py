@@ -15,6 +15,8 @@ from vaegan.media.container import MAX_SECONDS, decode, from_time, open_media, v
 from vaegan.media.images import frame_files, image_size, read_image
 from vaegan.media.timing import exact_rate
 
+# Formats whose header says how long they last; of the others (MPEG) the duration is a guess.
+_TIMED = {"mov", "matroska", "avi", "gif", "asf"}
 # Containers round times (Matroska to 1 ms): so much before `start` still counts as `start`.
 _SLACK = 6e-4
 
@@ -37,7 +39,8 @@ class VideoReader:
     Attributes:
         width, height: of the frames, px.
         rate: frames/s as an exact fraction: `fps` where given, else the (mean) rate of the file; of a folder, 25.
-        duration: s from the first frame to the end of the last one, of the whole file; None where it does not say.
+        duration: s from the first frame to the end of the last one, of the whole file; a guess where the format does
+            not say (MPEG), None where there is none.
         expected_frames: how many frames iterating is likely to give; None where unknown.
         has_audio: whether there is a stream of sound.
         truncated: whether the last reading found the file damaged.
@@ -76,7 +79,8 @@ class VideoReader:
         self.duration: float | None = self._source.duration
         self.has_audio: bool = self._source.has_audio
         self.truncated = False
-        if self.duration is not None and start >= self.duration:
+        # Refused at once only when clearly outside: with variable rates headers are off by some frames.
+        if self._source.timed and start >= self.duration + 1:
             raise UserError(f"{path} lasts {self.duration:.2f} s, so nothing is left from {start:g} s on")
 
     @property
@@ -162,6 +166,7 @@ class _File:
                 self.duration = float(stream.duration * stream.time_base)
             elif container.duration:
                 self.duration = container.duration / av.time_base
+            self.timed = self.duration is not None and container.format.name.split(",")[0] in _TIMED
 
     def pictures(self, start: float) -> Iterator[tuple[float, float, av.VideoFrame]]:
         reasons: list[str] = []
@@ -182,12 +187,12 @@ class _File:
                 time = last + step  # a clock that stands still or jumps back, as in joined recordings
             if time > MAX_SECONDS:
                 raise UserError(f"{self.path} lasts more than {MAX_SECONDS // 3600} hours; cut it first")
-            until = time + max(float((frame.duration or 0) * frame.time_base), step)
+            until = time + (float(frame.duration * frame.time_base) if frame.duration else step)
             yield time, until, frame
             last = time
         if reasons:
             self.damage = f"{len(reasons)} of its packets cannot be decoded ({reasons[0]})"
-        elif self.duration is not None and until < self.duration - max(0.5, 2 * step):
+        elif self.timed and until < self.duration - max(0.5, 2 * step):
             self.damage = f"it ends after {until:.2f} of {self.duration:.2f} s"
 
     def rgb(self, frame: av.VideoFrame) -> np.ndarray:
@@ -200,6 +205,7 @@ class _Folder:
     """The pictures of a folder as a video of a steady rate."""
 
     has_audio = False
+    timed = True
     damage = ""
 
     def __init__(self, path: Path, rate: Fraction):

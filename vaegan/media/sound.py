@@ -49,7 +49,7 @@ class Sound:
         self._index = (best if best in streams else streams[0]).index
         self._begin = float(first_time(self._source)) + start
         template = self._source.streams[self._index]
-        if template.codec_context.name in _COPIED[suffix]:
+        if template.codec_context.codec.canonical_name in _COPIED[suffix]:
             self._stream = output.add_stream_from_template(template)
             self._pieces = self._copied()
         else:
@@ -100,6 +100,7 @@ class Sound:
         damage: list[str] = []
 
         def read(container):
+            damage.clear()
             stream = container.streams[self._index]
             return stream, decode(container, stream, damage)
 

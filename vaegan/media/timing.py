@@ -26,7 +26,7 @@ def exact_rate(rate: Fraction | float | str) -> Fraction:
     for nominal in (Fraction(round(value)), Fraction(round(value * Fraction(1001, 1000)) * 1000, 1001)):
         if nominal and abs(value / nominal - 1) < Fraction(1, 10_000):
             return nominal
-    return value.limit_denominator(1001 * 1000)
+    return value.limit_denominator(1001)
 
 
 def nearest_frames(times: np.ndarray, fps: Fraction | float) -> tuple[np.ndarray, np.ndarray]:

@@ -51,7 +51,7 @@ class VideoWriter:
             width, height: of the pictures, px. H.264 needs even sides: an odd picture gets its last column or row
                 twice.
             rate: frames/s, kept exactly in H.264 files.
-            audio_from: a file whose sound is used, if it has any.
+            audio_from: a file whose sound is used, if it has any; a folder of frames has none.
             audio_start, audio_end: which part of it, s from the first picture of that file; the sound ends with the
                 pictures in any case.
 
@@ -126,7 +126,7 @@ class _H264:
         self.rate = rate
         self.padding = ((0, height % 2), (0, width % 2), (0, 0))
         options = {"movflags": "+faststart"} if suffix != ".mkv" else {}
-        self.container = av.open(str(path), "w", format=_MUXED[suffix], container_options=options)
+        self.container = av.open(str(path.absolute()), "w", format=_MUXED[suffix], container_options=options)
         self.stream = self.container.add_stream("libx264", rate=rate)
         context = self.stream.codec_context
         context.width, context.height = width + width % 2, height + height % 2
@@ -142,7 +142,7 @@ class _H264:
         self.converter = av.video.reformatter.VideoReformatter()
         self.last = -1
         self.sound = None
-        if audio_from is not None:
+        if audio_from is not None and not Path(audio_from).is_dir():
             self.sound = Sound(audio_from, start, end, self.container, suffix)
 
     def write(self, image: np.ndarray, time: float) -> None:
