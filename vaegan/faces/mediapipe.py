@@ -6,7 +6,10 @@ Anchors, suppression, region and the subset of points are those of MediaPipe's f
 face_landmarker_graph.cc and face_blendshapes_graph.cc.
 """
 
+import contextlib
 import math
+import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ from vaegan.faces.weights import require_weights
 
 WEIGHTS = "face_landmarker.task"
 PACKAGE = "ai_edge_litert"
+GRAPHS = ("detector", "landmarks_detector", "blendshapes")
 
 DETECTOR_PX, LANDMARKS_PX = 128, 256
 MIN_OVERLAP = 0.3
@@ -63,12 +67,11 @@ class MediapipeBackend:
             ) from error
         try:
             with zipfile.ZipFile(path) as bundle:
-                graphs = [
-                    bundle.read(f"face_{part}.tflite") for part in ("detector", "landmarks_detector", "blendshapes")
-                ]
-            self._detector, self._landmarks, self._blendshapes = (
-                _Graph(Interpreter(model_content=graph, num_threads=1)) for graph in graphs
-            )
+                graphs = [bundle.read(f"face_{part}.tflite") for part in GRAPHS]
+            with _no_native_stderr():
+                self._detector, self._landmarks, self._blendshapes = (
+                    _Graph(Interpreter(model_content=graph, num_threads=1)) for graph in graphs
+                )
         except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
             raise UserError(f"{path} is no usable {WEIGHTS} ({error}): fetch it again") from error
         self._anchors = _anchors()
@@ -78,9 +81,8 @@ class MediapipeBackend:
         factor = max(1, min(image.shape[:2]) // ENOUGH_PX)
         if factor > 1:
             height, width = (n // factor for n in image.shape[:2])
-            image = cv2.resize(
-                image[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA
-            )
+            image = image[: height * factor, : width * factor]
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         height, width = image.shape[:2]
         found: list[Detection] = []
         for squares in _searches(width, height):
@@ -133,6 +135,20 @@ class _Graph:
         self._interpreter.set_tensor(self._input, value[None].astype(np.float32, copy=False))
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+@contextlib.contextmanager
+def _no_native_stderr() -> Iterator[None]:
+    """Keep LiteRT's own line about its delegate off the terminal: no setting turns it off, and it says nothing."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _anchors() -> np.ndarray:

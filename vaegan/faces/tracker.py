@@ -15,12 +15,16 @@ from vaegan.faces.weights import find_weights
 MIN_PRESENCE = 0.5
 """Below this the landmarker itself says that it does not see a face."""
 
+FIRST_PRESENCE = 0.1
+"""Enough for a second look at what a detector found: its box is rougher than a mesh's."""
+
 MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
 """More movement than this between frames, in face sizes and as a ratio of sizes, is a cut or a lost face, not a head:
 at 25 frames/s a nod of the whole head stays below a tenth."""
 
-REMEMBERED_FRAMES = 25
-"""A face lost for no longer than this is looked for where it was; later the largest face is taken."""
+RETRIED_FRAMES, REMEMBERED_FRAMES = 5, 25
+"""A lost face is looked for in the very region where it was for so many frames, then still preferred to others that a
+detector finds; later the largest face is taken."""
 
 MAX_PX = 4096
 """Larger pictures are halved until their longer side is below this; no face needs more."""
@@ -95,7 +99,7 @@ class FaceTracker:
 
     def _follow(self, image: np.ndarray) -> Landmarks | None:
         """The face near where it was a frame ago, unless it is gone or has jumped."""
-        if self._last is None or self._missed:
+        if self._last is None or self._missed > RETRIED_FRAMES:
             return None
         seen = self.backend.landmarks(image, self._last.scaled(self.backend.roi_scale))
         if seen.presence < MIN_PRESENCE:
@@ -110,10 +114,11 @@ class FaceTracker:
         found: list[Landmarks] = []
         for detection in sorted(self.backend.detect(image), key=lambda detection: -detection.score):
             region = detection.box
-            for _ in range(2):  # the second look is at the region that the mesh itself asks for, as in a video
+            # The second look is at the region that the mesh itself asks for, as in a video.
+            for enough in (FIRST_PRESENCE, MIN_PRESENCE):
                 seen = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
                 region = _region(seen.mesh)
-                if seen.presence < MIN_PRESENCE or not 1 < region.side < 4 * max(image.shape):
+                if seen.presence < enough or not 1 < region.side < 4 * max(image.shape):
                     break
             else:
                 if not any(_same(region, _region(other.mesh)) for other in found):
