@@ -1,0 +1,97 @@
+"""Pictures decoded once into one uint8 array on disk, which every later run maps into memory.
+
+Two processes may ask for the same cache at once: the first builds it under a lock, the other waits for it.
+The name of the cache holds a fingerprint of the shards, so that changed shards get a new one.
+"""
+
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+from rich.progress import Progress
+
+from vaegan.data.shards import Entry, fingerprint, read_pictures
+from vaegan.errors import UserError
+
+
+def cache_root() -> Path:
+    """$VAEGAN_CACHE, else ~/.cache/vaegan."""
+    return Path(os.environ.get("VAEGAN_CACHE") or Path.home() / ".cache" / "vaegan")
+
+
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    """uint8 (H, W, 3) -> its central square at (size, size, 3), Lanczos with antialiasing (Pillow)."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS, box=box))
+
+
+def cached_crops(folder: Path, entries: list[Entry], size: int) -> np.ndarray:
+    """The pictures of `entries` at `size` px, from the cache, which is built when it is not there yet.
+
+    Returns:
+        uint8 (N, size, size, 3), mapped read-only, in the order of `entries`.
+    Raises:
+        UserError: a shard is broken, the disk is full, the cache folder cannot be written.
+    """
+    target = cache_root() / f"{folder.name}-{size}-{fingerprint(folder, entries)}.npy"
+    shape = (len(entries), size, size, 3)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        crops = _mapped(target, shape)
+        if crops is None:
+            with FileLock(f"{target}.lock"):
+                crops = _mapped(target, shape)
+                if crops is None:
+                    _build(target, folder, entries, size)
+                    crops = _mapped(target, shape)
+    except OSError as error:
+        raise UserError(f"cannot write the cache {target}: {error.strerror or error}; set VAEGAN_CACHE") from error
+    if crops is None:
+        raise UserError(f"the cache {target} does not read back: delete it and try again")
+    return crops
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The array in `path`, or None when it is not there or is not whole."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError, EOFError):
+        print(f"{path} is damaged and is built again", file=sys.stderr)
+        return None
+    return array if array.shape == shape and array.dtype == np.uint8 else None
+
+
+def _build(target: Path, folder: Path, entries: list[Entry], size: int) -> None:
+    needed = len(entries) * size * size * 3
+    free = shutil.disk_usage(target.parent).free
+    if free < needed + 2**26:
+        raise UserError(f"{target.parent} has {free >> 20} MiB free, the cache needs {needed >> 20}: set VAEGAN_CACHE")
+    with _temporary(target) as path, Progress(transient=True) as progress:
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, (len(entries), size, size, 3))
+        task = progress.add_task(f"decoding {folder.name}", total=len(entries))
+        for position, image in read_pictures(folder, entries):
+            array[position] = resized(image, size)
+            progress.advance(task)
+        array.flush()
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[Path]:
+    path = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield path
+        os.replace(path, target)
+    finally:
+        path.unlink(missing_ok=True)

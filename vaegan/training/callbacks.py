@@ -1,0 +1,186 @@
+"""What a run does beside learning: checkpoints, rates, picture grids, the PCA line, LPIPS, one line an epoch."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from vaegan import losses
+from vaegan.data.cache import cache_root
+from vaegan.errors import UserError
+from vaegan.media import atomic_path, write_image
+from vaegan.training.module import FaceTraining
+
+
+def build_callbacks(cfg: DictConfig, folder: Path) -> list[pl.Callback]:
+    """The callbacks of `cfg.callbacks` for a run in `folder`."""
+    c = cfg.callbacks
+    found: list[pl.Callback] = [
+        ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+        Pace(),
+    ]
+    if c.pca_line:
+        found.append(PcaLine(cfg.model.networks.latent))
+    if c.lpips:
+        found.append(PerceptualDistance(c.lpips_every))
+    if c.grids:
+        found.append(PictureGrids(folder / "grids", c.grid_columns, cfg.seed))
+    found.append(EpochLine())
+    return found
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints written to a temporary name and renamed: a killed run leaves the last whole one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str, storage_options: Any = None) -> None:
+        part = f"{path}.part"
+        try:
+            super().save_checkpoint(checkpoint, part, storage_options)
+            os.replace(part, path)
+        except OSError as error:
+            Path(part).unlink(missing_ok=True)
+            raise UserError(f"cannot write the checkpoint {path}: {error.strerror or error}; free some space") from error
+
+
+def build_checkpointing() -> AtomicCheckpoints:
+    return AtomicCheckpoints()
+
+
+class Pace(pl.Callback):
+    """Logs img/s over the last steps, validation and pictures not counted."""
+
+    def __init__(self):
+        self.started = 0.0
+        self.seen = 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        self.started, self.seen = time.perf_counter(), 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: FaceTraining, outputs: Any, batch: Tensor, index: int):
+        self.seen += len(batch) * trainer.world_size
+        rate = self.seen / (time.perf_counter() - self.started)
+        module.log("train/images_per_second", rate, prog_bar=True, on_step=True, on_epoch=False)
+
+
+class PcaLine(pl.Callback):
+    """PCA with as many components as the code has numbers, fitted to the training crops: the line to pass."""
+
+    def __init__(self, k: int):
+        self.k = k
+        self.psnr: float | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        data = trainer.datamodule
+        if min(len(data.train.crops), len(data.val.crops)) < self.k:
+            return
+        self.psnr = pca_psnr(data.train.crops, data.val.crops, self.k)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        if self.psnr is not None:
+            module.log(f"val/psnr_pca{self.k}", self.psnr)
+
+
+def pca_psnr(train: np.ndarray, val: np.ndarray, k: int) -> float:
+    """Mean PSNR in dB of `val` crops rebuilt from k principal components of `train` and its mirror images.
+
+    Both uint8 (N, S, S, 3). The figure is remembered beside the cached crops.
+    """
+    from vaegan.training.pca import fit_pca, mirrored_rows
+
+    named = getattr(train, "filename", None)
+    note = cache_root() / f"{Path(named).stem}-pca{k}.json" if named else None
+    if note is not None and note.is_file():
+        return float(json.loads(note.read_text())["psnr"])
+    pca = fit_pca(mirrored_rows(train), k)
+    rows = mirrored_rows(val)[: len(val)]
+    value = float(losses.psnr(pca.reconstruct(rows).clamp(0, 1), rows).mean())
+    if note is not None:
+        with atomic_path(note) as path:
+            path.write_text(json.dumps({"psnr": value}))
+    return value
+
+
+class PerceptualDistance(pl.Callback):
+    """LPIPS(alex) between validation crops and reconstructions, where AlexNet's weights are at hand."""
+
+    def __init__(self, every: int):
+        self.every = every
+        self.network: torch.nn.Module | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        from vaegan.evaluation.metrics import load_lpips
+
+        try:
+            self.network = load_lpips()
+        except UserError as error:
+            module.print(f"LPIPS is left out of the log: {error}")
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        if self.network is None or not (last or (trainer.current_epoch + 1) % self.every == 0):
+            return
+        distances = []
+        for crops in trainer.datamodule.val:
+            crops = crops.to(module.device)
+            pictures = torch.sigmoid(module.ema.module.decoder(module.ema.module.encoder(crops)[0]))
+            distances.append(self.network.to(module.device)(2 * pictures - 1, 2 * crops - 1).flatten())
+        module.log("val/lpips", torch.cat(distances).mean(), prog_bar=True)
+
+
+class PictureGrids(pl.Callback):
+    """After each validation a PNG: input, reconstruction and samples from the prior, in rows of `columns`."""
+
+    def __init__(self, folder: Path, columns: int, seed: int):
+        self.folder, self.columns, self.seed = folder, columns, seed
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        if not trainer.is_global_zero:
+            return
+        grid = picture_grid(module, trainer.datamodule.val.crops, self.columns, self.seed)
+        write_image(self.folder / f"epoch-{trainer.current_epoch + 1:04d}.png", grid)
+        for logger in trainer.loggers:
+            if isinstance(logger, pl.loggers.WandbLogger):
+                logger.log_image("grid", [grid])
+            elif isinstance(logger, pl.loggers.TensorBoardLogger):
+                logger.experiment.add_image("grid", grid, module.step_count, dataformats="HWC")
+
+    def setup(self, trainer: pl.Trainer, module: FaceTraining, stage: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+
+def picture_grid(module: FaceTraining, crops: np.ndarray, columns: int, seed: int) -> np.ndarray:
+    """uint8 picture: two rows of crops, their reconstructions, two rows of samples (the same latents every time)."""
+    vae = module.ema.module
+    chosen = crops[np.linspace(0, len(crops) - 1, 2 * columns).astype(int)]
+    real = torch.from_numpy(chosen).permute(0, 3, 1, 2).float().div(255).to(module.device)
+    rebuilt = torch.sigmoid(vae.decoder(vae.encoder(real)[0]))
+    z = torch.randn(2 * columns, vae.config["latent"], generator=torch.Generator().manual_seed(seed))
+    drawn = torch.sigmoid(vae.decoder(z.to(module.device)))
+    rows = [part[i : i + columns] for i in (0, columns) for part in (real, rebuilt)] + [drawn]
+    grid = make_grid(torch.cat(rows).cpu(), nrow=columns, padding=2)
+    return grid.mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
+
+
+class EpochLine(pl.Callback):
+    """Where there is no progress bar (a log file, say): one line for every validation."""
+
+    def on_validation_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        if trainer.progress_bar_callback is not None or not trainer.is_global_zero:
+            return
+        figures = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        shown = ", ".join(f"{k.split('/')[-1]} {v:.4g}" for k, v in figures.items() if k.startswith(("val/", "train/")))
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, {module.images_seen:,} pictures: {shown}")
+        sys.stdout.flush()

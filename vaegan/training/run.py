@@ -1,0 +1,153 @@
+"""One training run: from the resolved configuration to a run folder with checkpoints, curves and a model folder."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vaegan.data.datamodule import FaceData
+from vaegan.errors import UserError
+from vaegan.model import load_model
+from vaegan.networks import VAE, Discriminator
+from vaegan.training.callbacks import build_callbacks, build_checkpointing
+from vaegan.training.export import export_model
+from vaegan.training.loggers import build_logger
+from vaegan.training.module import FaceTraining
+from vaegan.training.pca import start_from_pca
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+if not CONF.is_dir():
+    CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _run(cfg: DictConfig) -> float | None:
+    return train(cfg, Path(HydraConfig.get().runtime.output_dir))
+
+
+def main() -> None:
+    """The entry point of train.py: user errors end in one line and exit status 1."""
+    try:
+        _run()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OmegaConfBaseException as error:
+        print(f"error: configuration: {str(error).splitlines()[0]}", file=sys.stderr)
+        sys.exit(1)
+
+
+def train(cfg: DictConfig, folder: Path) -> float | None:
+    """Train what `cfg` describes into `folder`; returns the last validation PSNR in dB (for sweeps).
+
+    Raises:
+        UserError: data that cannot be read, a configuration that does not fit, a run that diverges.
+    """
+    if cfg.print_config:
+        print(OmegaConf.to_yaml(cfg, resolve=True))
+        return None
+    if cfg.model.kind == "tracker":
+        from vaegan.training import tracker
+
+        return tracker.run(cfg, folder)
+    if cfg.trainer.threads:
+        torch.set_num_threads(cfg.trainer.threads)
+    pl.seed_everything(cfg.seed, verbose=False)
+    checkpoint = find_checkpoint(cfg.resume) if cfg.resume else None
+    if checkpoint:
+        folder = checkpoint.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+
+    data = FaceData(**_plain(cfg.data))
+    data.setup()
+    module = build_module(cfg, data, fresh=checkpoint is None)
+    trainer = pl.Trainer(
+        default_root_dir=folder,
+        accelerator=cfg.trainer.accelerator,
+        devices=cfg.trainer.devices,
+        strategy=cfg.trainer.strategy,
+        precision=cfg.trainer.precision,
+        max_epochs=cfg.trainer.epochs,
+        limit_train_batches=cfg.trainer.fast or None,
+        limit_val_batches=cfg.trainer.fast or None,
+        check_val_every_n_epoch=cfg.trainer.validate_every,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        logger=build_logger(cfg, folder),
+        log_every_n_steps=cfg.logger.every,
+        callbacks=build_callbacks(cfg, folder),
+        plugins=[build_checkpointing()],
+        enable_model_summary=False,
+        enable_progress_bar=cfg.callbacks.progress == "bar" or (cfg.callbacks.progress == "auto" and sys.stderr.isatty()),
+    )
+    trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+    if trainer.interrupted:
+        print(f"stopped; go on with: python train.py resume={folder} and the same settings", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+    if cfg.export and trainer.is_global_zero:
+        export_model(module, cfg, folder, data.source, figures)
+    return figures.get("val/psnr")
+
+
+def build_module(cfg: DictConfig, data: FaceData, fresh: bool) -> FaceTraining:
+    """The Lightning module of `cfg`; `fresh` runs get their starting weights, resumed ones bring them along."""
+    m = cfg.model
+    try:
+        vae = VAE(**_plain(m.networks))
+        discriminator = Discriminator(**_plain(m.discriminator)) if m.discriminator else None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model configuration: {error}") from error
+    before = 0
+    if fresh and cfg.start_from:
+        start = load_model(cfg.start_from)
+        try:
+            vae.load_state_dict(start.vae.state_dict())
+        except RuntimeError as error:
+            raise UserError(f"start_from={cfg.start_from} has other layers than this configuration") from error
+        before = int(start.training.get("images_seen", 0))
+    elif fresh and m.pca_start:
+        start_from_pca(vae, data.train.crops, noise=m.weights.kl / 4)
+    perceptual = None
+    if m.weights.lpips > 0:
+        from vaegan.evaluation.metrics import load_lpips
+
+        perceptual = load_lpips().requires_grad_(False)
+    vae = vae.to(memory_format=torch.channels_last)
+    if discriminator is not None:
+        discriminator = discriminator.to(memory_format=torch.channels_last)
+    steps = cfg.trainer.epochs * min(len(data.train), cfg.trainer.fast or len(data.train))
+    module = FaceTraining(
+        vae, discriminator, _plain(m.weights), _plain(m.optimizer), _plain(m.gan), m.ema_decay, steps, perceptual
+    )
+    module.images_before = before
+    if cfg.trainer.compile:
+        module.vae.compile()
+        if discriminator is not None:
+            module.discriminator.compile()
+    return module
+
+
+def find_checkpoint(resume: str) -> Path:
+    """The checkpoint that `resume` (a file or a run folder) names. Raises UserError when there is none."""
+    path = Path(resume)
+    path = path / "last.ckpt" if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"resume={resume}: no checkpoint there; give a run folder with last.ckpt")
+    return path.resolve()
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    return OmegaConf.to_container(node, resolve=True)
+
+
+os.environ.setdefault("LIGHTNING_DISABLE_TIPS", "1")
