@@ -1,0 +1,257 @@
+"""Every figure of an evaluation, with its formula and source: pictures against pictures, motion against motion.
+
+Pictures are float (N, 3, S, S) in [0, 1]; each picture figure gives one value per picture, (N,). Motion figures read
+`Seen`, what a face landmarker found in a sequence of frames, and give one number for the sequence.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from vaegan.errors import UserError
+from vaegan.faces.blendshapes import BLENDSHAPES
+from vaegan.faces.geometry import FACE_POINTS
+from vaegan.faces.weights import require_weights
+from vaegan.losses import laplacian_variance
+
+ALEXNET = "alexnet_features.safetensors"
+EYE_CORNERS = (33, 263)
+SMILE = [BLENDSHAPES.index(name) - 1 for name in ("mouthSmileLeft", "mouthSmileRight")]
+BATCH = 64
+
+# ---- pictures
+
+
+def l1(pictures: Tensor, real: Tensor) -> Tensor:
+    """L1: mean |x - y| over pixels and channels in [0, 1]."""
+    return (pictures - real).abs().flatten(1).mean(1)
+
+
+def psnr(pictures: Tensor, real: Tensor) -> Tensor:
+    """PSNR: -10 log10(mean (x - y)^2) in dB over all pixels and channels of one crop; the mean is over crops."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    return peak_signal_noise_ratio(pictures, real, data_range=1.0, reduction="none", dim=(1, 2, 3))
+
+
+def ssim(pictures: Tensor, real: Tensor) -> Tensor:
+    """SSIM: structural similarity (Wang et al. 2004), Gaussian window of sigma 1.5, torchmetrics."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    return structural_similarity_index_measure(pictures, real, data_range=1.0, reduction="none")
+
+
+def vif(pictures: Tensor, real: Tensor) -> Tensor:
+    """VIF: visual information fidelity in the pixel domain (Sheikh & Bovik 2006), levels 0..255, torchmetrics."""
+    from torchmetrics.functional.image import visual_information_fidelity
+
+    return visual_information_fidelity(255 * pictures, 255 * real, reduction="none")
+
+
+def sharpness(pictures: Tensor, real: Tensor) -> Tensor:
+    """Sharpness: variance of the Laplacian of the grey crop, over the mean of it in the real crops: 1 = as sharp."""
+    return laplacian_variance(pictures) / laplacian_variance(real).mean().clamp_min(1e-12)
+
+
+def load_lpips() -> nn.Module:
+    """LPIPS: learned perceptual distance (Zhang et al. 2018), stock `lpips` 0.1, net="alex".
+
+    The module takes two batches (N, 3, S, S) in [-1, 1]. AlexNet's convolutions come from `alexnet_features.safetensors`
+    of $VAEGAN_MODELS, the weights of the features from the package itself.
+
+    Raises:
+        UserError: AlexNet's weights are not at hand, or are not AlexNet's.
+    """
+    import lpips
+
+    path = require_weights(ALEXNET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lpips calls torchvision in a way that is going out of use
+        network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    try:
+        weights = load_file(path)
+        with torch.no_grad():
+            for name, value in network.net.named_parameters():
+                value.copy_(weights[f"features.{name.split('.', 1)[1]}"])
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path} does not hold AlexNet's convolutions ({error}): fetch it again") from error
+    return network.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def lpips_distance(network: nn.Module, pictures: Tensor, real: Tensor) -> Tensor:
+    """`load_lpips`'s distance for pictures in [0, 1], at their own size."""
+    return network(2 * pictures - 1, 2 * real - 1).flatten()
+
+
+PictureFigure = Callable[[Tensor, Tensor], Tensor]
+
+
+def picture_figures(network: nn.Module | None) -> dict[str, PictureFigure]:
+    """Name -> function of (pictures, real) for every picture figure that can be had; network: from `load_lpips`."""
+    figures: dict[str, PictureFigure] = {"l1": l1, "psnr": psnr, "ssim": ssim, "vif": vif}
+    if network is not None:
+        figures["lpips"] = lambda pictures, real: lpips_distance(network, pictures, real)
+    return figures
+
+
+@torch.inference_mode()
+def measure_pictures(pictures: np.ndarray, real: np.ndarray, network: nn.Module | None) -> dict[str, np.ndarray]:
+    """All picture figures and the sharpness of uint8 (N, S, S, 3) against `real`, alike: name -> float64 (N,)."""
+    values = []
+    for at in range(0, len(pictures), BATCH):
+        x, y = (as_tensor(p[at : at + BATCH]) for p in (pictures, real))
+        values.append({name: figure(x, y).double() for name, figure in picture_figures(network).items()})
+    joined = {name: torch.cat([v[name] for v in values]).numpy() for name in values[0]}
+    return {**joined, "sharpness": sharpness(as_tensor(pictures), as_tensor(real)).double().numpy()}
+
+
+def as_tensor(pictures: np.ndarray) -> Tensor:
+    """uint8 (N, S, S, 3) -> float (N, 3, S, S) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float().div_(255)
+
+
+# ---- motion
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a landmarker sees in T frames; rows of frames without a face hold NaN.
+
+    mesh: (T, 478, 3) px; expression: (T, 51), the blendshapes without `_neutral`, 0..1
+    pose: (T, 3) yaw, pitch, roll in degrees; found: bool (T,)
+    """
+
+    mesh: np.ndarray
+    expression: np.ndarray
+    pose: np.ndarray
+    found: np.ndarray
+
+
+def pose_r(result: Seen, driver: Seen) -> float:
+    """Pose r: Pearson correlation over time between the head angles of result and driver, see `correlation`."""
+    return _together(correlation, result, driver, "pose")
+
+
+def expression_r(result: Seen, driver: Seen) -> float:
+    """Expression r: the same over the 51 blendshapes."""
+    return _together(correlation, result, driver, "expression")
+
+
+def pose_gain(result: Seen, driver: Seen) -> float:
+    """Pose gain: how far the head turns when the driver's turns, see `gain`; 1 = as far, 0 = not at all."""
+    return _together(gain, result, driver, "pose")
+
+
+def expression_gain(result: Seen, driver: Seen) -> float:
+    """Expression gain: the same over the 51 blendshapes."""
+    return _together(gain, result, driver, "expression")
+
+
+def _together(figure: Callable, result: Seen, driver: Seen, name: str) -> float:
+    both = result.found & driver.found
+    return figure(getattr(result, name)[both], getattr(driver, name)[both])
+
+
+def correlation(result: np.ndarray, driver: np.ndarray) -> float:
+    """sum_k s_k r_k / sum_k s_k for series (T, K): r_k is Pearson's correlation on axis k, s_k the driver's standard
+    deviation there, so that an axis counts as much as the driver uses it. An axis on which the result does not move
+    has r_k = 0, and so has a sequence of fewer than 3 frames (no face found).
+    """
+    weight, spread, covariance = _moments(result, driver)
+    moved = (spread > 1e-9) & (weight > 1e-9)
+    r = np.divide(covariance, spread * weight, out=np.zeros_like(covariance), where=moved)
+    return _weighted(r, weight)
+
+
+def gain(result: np.ndarray, driver: np.ndarray) -> float:
+    """sum_k s_k b_k / sum_k s_k for series (T, K): b_k = cov(result, driver) / var(driver) is the slope of the
+    regression of the result on the driver on axis k, s_k the driver's standard deviation there.
+    """
+    weight, _, covariance = _moments(result, driver)
+    slope = np.divide(covariance, weight**2, out=np.zeros_like(covariance), where=weight > 1e-9)
+    return _weighted(slope, weight)
+
+
+def _moments(result: np.ndarray, driver: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Standard deviations (K,) of driver and result, and their covariance; zeros for fewer than 3 frames."""
+    if len(driver) < 3:
+        return (np.zeros(driver.shape[1]),) * 3
+    a, b = result - result.mean(0), driver - driver.mean(0)
+    return np.sqrt((b * b).mean(0)), np.sqrt((a * a).mean(0)), (a * b).mean(0)
+
+
+def _weighted(values: np.ndarray, weight: np.ndarray) -> float:
+    return float((values * weight).sum() / weight.sum()) if weight.sum() > 1e-9 else 0.0
+
+
+def smile_bias(result: Seen, photo: Seen, driver: Seen) -> float:
+    """Smile bias: mean over time of s_result(t) - (s_photo + s_driver(t) - s_driver(0)), s the mean of the
+    blendshapes mouthSmileLeft and mouthSmileRight; > 0: smiles more than photo and driver ask for.
+    """
+    both = result.found & driver.found
+    if not both.any() or not photo.found.any():
+        return float("nan")
+    s_result, s_photo, s_driver = (seen.expression[:, SMILE].mean(1) for seen in (result, photo, driver))
+    change = s_driver - s_driver[np.argmax(driver.found)]
+    return float((s_result - s_photo[photo.found][0] - change)[both].mean())
+
+
+def jitter(result: Seen, driver: Seen) -> float:
+    """Jitter: mean |m(t-1) - 2 m(t) + m(t+1)| of the 468 face points in eye distances, result / driver.
+
+    Over the consecutive frames in which both show a face; NaN where there are none.
+    """
+    both = result.found & driver.found
+    inner = both[:-2] & both[1:-1] & both[2:]
+    if not inner.any():
+        return float("nan")
+    shake = [np.linalg.norm(np.diff(_in_eyes(seen), 2, axis=0), axis=2)[inner].mean() for seen in (result, driver)]
+    return float(shake[0] / max(shake[1], 1e-12))
+
+
+def _in_eyes(seen: Seen) -> np.ndarray:
+    """The face points (T, 468, 2) in units of the mean distance of the outer eye corners."""
+    points = seen.mesh[:, :FACE_POINTS, :2]
+    return points / np.nanmean(_eye_distance(seen.mesh))
+
+
+def _eye_distance(mesh: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(mesh[:, EYE_CORNERS[0], :2] - mesh[:, EYE_CORNERS[1], :2], axis=1)
+
+
+def keypoint_distance(result: Seen, real: Seen) -> float:
+    """Keypoint distance: mean distance in the picture between the 468 face points of result and real frame, in
+    per cent of the real frame's distance of the outer eye corners. NaN when no frame shows both faces.
+    """
+    both = result.found & real.found
+    if not both.any():
+        return float("nan")
+    off = np.linalg.norm((result.mesh - real.mesh)[both, :FACE_POINTS, :2], axis=2).mean(1)
+    return float(100 * (off / _eye_distance(real.mesh[both])).mean())
+
+
+def expression_distance(result: Seen, real: Seen) -> float:
+    """Blendshape distance: mean |difference| over the 51 blendshapes and the frames that show both faces."""
+    both = result.found & real.found
+    return float(np.abs(result.expression - real.expression)[both].mean()) if both.any() else float("nan")
+
+
+def pose_error(result: Seen, real: Seen) -> float:
+    """Head-pose error: mean |difference| of yaw, pitch and roll in degrees over the frames that show both faces."""
+    both = result.found & real.found
+    return float(np.abs(result.pose - real.pose)[both].mean()) if both.any() else float("nan")
+
+
+def identity(embeddings: np.ndarray, photo: np.ndarray) -> float:
+    """Identity: mean cosine between the face embeddings (N, D) of result frames and of the photo (D,), unit vectors.
+
+    Frames without a face (rows of NaN) are left out; 0, as between strangers, when there is no other.
+    """
+    cosines = (embeddings @ photo)[np.isfinite(embeddings).all(1)]
+    return float(cosines.mean()) if len(cosines) else 0.0
