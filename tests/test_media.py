@@ -13,7 +13,7 @@ import pytest
 from media_clips import delay, heard, make_clip, noise, number_of, numbered
 
 from vaegan.errors import UserError
-from vaegan.media import VideoReader, VideoWriter, exact_rate, nearest_frames, write_image
+from vaegan.media import VideoReader, VideoWriter, exact_rate, write_image
 
 STEADY = [Fraction(i, 25) for i in range(100)]
 NTSC = Fraction(30000, 1001)
@@ -67,21 +67,33 @@ def test_times_of_a_variable_rate_are_kept_through_reading_and_writing(tmp_path)
     assert np.allclose([frame.time for frame in again], [float(t) for t in times], atol=1e-4)
 
 
-def test_a_rate_asked_for_shows_the_frame_nearest_in_time(tmp_path):
+def test_a_rate_asked_for_shows_each_frame_from_the_tick_nearest_to_its_time(tmp_path):
     path = make_clip(tmp_path / "vfr.mp4", [Fraction(t, 100) for t in (0, 4, 8, 20, 50, 54)])
     frames = list(VideoReader(path, fps=10))
     assert np.allclose([frame.time for frame in frames], np.arange(len(frames)) / 10)
-    assert [number_of(frame.image) for frame in frames][:6] == [0, 2, 3, 3, 4, 4]
-    shown, wanted = numbers(VideoReader(path, start=0.1, end=0.5, fps=20)), [2, 3, 3, 3, 3, 4, 4, 4]
+    assert [number_of(frame.image) for frame in frames][:6] == [0, 2, 3, 3, 3, 4]
+    shown, wanted = numbers(VideoReader(path, start=0.1, end=0.5, fps=20)), [2, 2, 3, 3, 3, 3, 3, 3]
     assert shown == wanted
     assert VideoReader(path, fps=29.97).rate == NTSC
 
 
-def test_resampling_in_memory_agrees_with_resampling_a_file(clip):
-    ticks, index = nearest_frames(np.arange(100) / 25, NTSC)
-    frames = list(VideoReader(clip, fps=NTSC))
-    assert np.allclose(ticks, [frame.time for frame in frames])
-    assert index.tolist() == [number_of(frame.image) for frame in frames]
+def test_resampling_to_the_rate_of_the_file_gives_every_frame_once(tmp_path):
+    for name, rate in (("a.mp4", NTSC), ("a.mkv", NTSC), ("b.mkv", Fraction(24))):
+        path = make_clip(tmp_path / name, [i / rate for i in range(60)], rate=rate)
+        assert numbers(VideoReader(path, fps=VideoReader(path).rate)) == list(range(60))
+        between = float(Fraction(41, 2) / rate)  # half way between two frames, where rounding could go either way
+        seen = list(VideoReader(path, start=between, fps=rate))
+        assert [number_of(frame.image) for frame in seen] == list(range(21, 60))
+        assert abs(seen[0].time - 21 / rate) < 1e-3
+
+
+def test_other_rates_take_frames_evenly(clip):
+    assert numbers(VideoReader(clip, fps=12.5)) == list(range(0, 100, 2))
+    assert numbers(VideoReader(clip, fps=50)) == [i // 2 for i in range(200)]
+    ticks = np.array([frame.time for frame in VideoReader(clip, fps=NTSC)])
+    assert np.allclose(ticks, np.arange(120) / float(NTSC))
+    late = np.array(numbers(VideoReader(clip, fps=NTSC))) / 25 - ticks
+    assert np.abs(late).max() <= 0.0201
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])

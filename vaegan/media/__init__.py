@@ -6,7 +6,7 @@ Pictures are uint8 (H, W, 3) RGB everywhere. What is unfit on the user's side is
 from vaegan.media.files import atomic_path, check_output
 from vaegan.media.images import IMAGE_SUFFIXES, decode_image, encode_image, image_size, read_image, write_image
 from vaegan.media.reader import Frame, VideoReader
-from vaegan.media.timing import exact_rate, nearest_frames
+from vaegan.media.timing import exact_rate
 from vaegan.media.writer import VIDEO_SUFFIXES, VideoWriter
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "encode_image",
     "exact_rate",
     "image_size",
-    "nearest_frames",
     "read_image",
     "write_image",
 ]

@@ -53,7 +53,7 @@ def check_output(output: str | os.PathLike, *inputs: str | os.PathLike, suffixes
     """
     path = Path(output)
     if suffixes is not None and path.suffix.lower() not in suffixes:
-        known = ", ".join(sorted(filter(None, suffixes)))
+        known = ", ".join(sorted(filter(None, suffixes))) + (", or no ending for a folder of PNG" * ("" in suffixes))
         raise UserError(f"{output}: do not know how to write {path.suffix or 'a name without an ending'}; use {known}")
     for given in inputs:
         try:

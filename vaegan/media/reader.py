@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -59,7 +60,9 @@ class VideoReader:
         Args:
             path: a video file, or a folder of pictures that are read in natural order.
             start, end: s from the first frame.
-            fps: resample to this rate: at start, start + 1/fps, ... the frame nearest in time.
+            fps: resample to this steady rate, counted from the first frame at or after `start`: each frame is shown
+                from the tick nearest to its time until the next one is, so that sound and picture keep step; at
+                the rate of the file every frame comes once.
             folder_rate: frames/s that a folder of frames is taken to have.
 
         Raises:
@@ -117,28 +120,34 @@ class VideoReader:
                 yield Frame(time, self._source.rgb(picture))
 
     def _resampled(self, fps: Fraction) -> Iterator[Frame]:
-        tick = 0
-        shown = None
-        for time, until, picture in self._source.pictures(self.start):
-            if shown is not None:
-                for frame in self._ticks(tick, fps, shown, (shown[0] + time) / 2):
-                    tick += 1
-                    yield frame
-                if self.end is not None and self.start + tick / fps >= self.end - _SLACK:
-                    return
-            shown = time, until, picture
-        if shown is not None:
-            yield from self._ticks(tick, fps, shown, shown[1] - _SLACK)
+        end = float("inf") if self.end is None else self.end
+        origin, count = None, 0
+        for time, following, border, picture in _shown(self._source.pictures(self.start), float(1 / fps)):
+            if origin is None:
+                if time >= self.start - _SLACK:
+                    origin = time
+                elif following - self.start > 1 / self._source.rate:
+                    origin = self.start  # this picture began before `start` and stands for long after it
+                else:
+                    continue
+            image = None
+            while (tick := origin + float(count / fps)) < min(border, end) - _SLACK:
+                image = self._source.rgb(picture) if image is None else image
+                yield Frame(tick, image)
+                count += 1
+            if tick >= end - _SLACK:
+                return
 
-    def _ticks(self, tick: int, fps: Fraction, shown: tuple, border: float) -> Iterator[Frame]:
-        """The frames of the new rate from number `tick` on that show one picture: those before time `border`."""
-        if self.end is not None:
-            border = min(border, self.end - _SLACK)
-        image = None
-        while (time := self.start + float(tick / fps)) < border:
-            image = self._source.rgb(shown[2]) if image is None else image
-            yield Frame(time, image)
-            tick += 1
+
+def _shown(pictures: Iterator[tuple[float, float, Any]], step: float) -> Iterator[tuple[float, float, float, Any]]:
+    """Each picture with its time, the time of the next, and the border before which ticks `step` s apart show it."""
+    last = None
+    for time, until, picture in pictures:
+        if last is not None:
+            yield last[0], time, time - min(time - last[0], step) / 2, last[2]
+        last = time, until, picture
+    if last is not None:
+        yield last[0], last[1], last[1], last[2]
 
 
 class _File:
