@@ -11,7 +11,7 @@ LABEL_PX = 28
 
 
 class Storyboard:
-    """Collects frames of a clip whose length is not known beforehand, never more than twice the columns."""
+    """Collects frames of a clip whose length is not known beforehand, never more than four times the columns."""
 
     def __init__(self, columns: int = COLUMNS, tile_px: int = TILE_PX) -> None:
         self.columns, self.tile_px = columns, tile_px
@@ -23,7 +23,7 @@ class Storyboard:
         if self._seen % self._every == 0:
             side = self.tile_px
             self._kept.append((time, [cv2.resize(r, (side, side), interpolation=cv2.INTER_AREA) for r in rows]))
-            if len(self._kept) > 2 * self.columns:
+            if len(self._kept) > 4 * self.columns:
                 self._kept = self._kept[::2]
                 self._every *= 2
         self._seen += 1

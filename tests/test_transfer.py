@@ -1,0 +1,304 @@
+"""The pipeline from a photo and a driver to frames, without the command line."""
+
+import gc
+import logging
+import threading
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from standin import PoolModel, SquareTracker, film, picture, talking
+
+import vaegan.driver
+from vaegan.driver import BATCH, READ_AHEAD, prefetch
+from vaegan.errors import UserError
+from vaegan.media import Frame
+from vaegan.motion import Motion
+from vaegan.render import render_decode, resize
+from vaegan.storyboard import COLUMNS, LABEL_PX, TILE_PX, Storyboard
+from vaegan.transfer import Settings, Transfer, animate, pose_note
+
+PHOTO = picture(x=70, y=40, mouth=0)
+
+
+@pytest.fixture
+def driver(tmp_path):
+    return film(tmp_path / "driver.mp4", talking(40))
+
+
+def run(driver, photo=PHOTO, model=None, show_driver=False, **options):
+    return Transfer(photo, driver, model or PoolModel(), Settings(**options), SquareTracker(), show_driver)
+
+
+def images(*args, **options):
+    return np.stack([step.image for step in run(*args, **options).frames()]).astype(int)
+
+
+def mouth(frames):
+    """How bright each frame is where the photo's mouth opens."""
+    return frames[:, 145:165, 110:145].mean(axis=(1, 2, 3))
+
+
+# ---- what comes out
+
+
+def test_photo_moves_like_the_driver(driver):
+    frames = images(driver)
+    assert frames.shape == (40, 256, 256, 3)
+    openness = [5 - 5 * np.cos(2 * np.pi * t / 10) for t in range(40)]
+    assert np.corrcoef(mouth(frames), openness)[0, 1] > 0.95
+    still = frames[:, :40]  # what does not move in the driver does not move in the result
+    assert np.abs(still - still[0]).max() <= 8
+
+
+def test_reference_frame_shows_the_photo_as_the_model_sees_it(driver):
+    job = run(driver, reference=13)
+    frames = np.stack([step.image for step in job.frames()])
+    photo = render_decode(PoolModel(), job.photo.latent, np.zeros((1, 192), np.float32), 256)[0]
+    assert np.array_equal(frames[13], photo)
+    assert not np.array_equal(frames[10], photo)
+
+
+def test_one_pass_and_two_passes_give_the_same_frames(driver):
+    assert np.array_equal(images(driver, reference="first"), images(driver, reference=0))
+
+
+def test_strength_scales_the_motion(driver):
+    still, once, twice = (mouth(images(driver, strength=s)) for s in (0, 1, 2))
+    assert np.ptp(still) == 0
+    assert np.ptp(twice) == pytest.approx(2 * np.ptp(once), rel=0.1)
+
+
+def test_absolute_motion_needs_no_reference_and_keeps_the_mean_of_the_photo(driver, tmp_path):
+    late = film(tmp_path / "late.mp4", talking(40)[5:35])  # begins with the mouth open
+    job = run(late, motion="absolute")
+    frames = np.stack([step.image for step in job.frames()]).astype(int)
+    photo = render_decode(PoolModel(), job.photo.latent, np.zeros((1, 192), np.float32), 256).astype(int)
+    relative = images(late)
+    assert abs(mouth(frames).mean() - mouth(photo)[0]) < 2
+    assert abs(mouth(relative).mean() - mouth(photo)[0]) > 5
+
+
+def test_smoothing_calms_the_result(driver):
+    assert (
+        np.abs(np.diff(mouth(images(driver, smooth=1.0)), 2)).max()
+        < np.abs(np.diff(mouth(images(driver)), 2)).max() / 4
+    )
+
+
+def test_start_end_fps_and_size(driver):
+    frames = images(driver, start=0.4, end=1.2, fps=Fraction(50), size=64)
+    assert frames.shape == (40, 64, 64, 3)
+
+
+def test_following_crop_leaves_a_shift_of_the_head_out_and_a_fixed_one_shows_it(tmp_path):
+    clip = film(tmp_path / "shift.mp4", [picture(x=40 + t) for t in range(40)])
+    follows, fixed = (images(clip, model=PoolModel(follow=f)) for f in (True, False))
+    assert np.abs(follows - follows[0]).mean() < 1
+    assert np.abs(fixed[-1] - fixed[0]).mean() > 10
+
+
+def test_lost_frames_repeat_the_last_one_and_are_counted(tmp_path):
+    pictures = talking(40)
+    pictures[14:20] = [picture(face=False)] * 6
+    job = run(film(tmp_path / "gap.mp4", pictures))
+    steps = list(job.frames())
+    assert job.motion.lost == 6 and [s.found for s in steps].count(False) == 6
+    assert all(np.array_equal(steps[t].image, steps[13].image) for t in range(14, 20))
+    assert not np.array_equal(steps[20].image, steps[19].image)
+
+
+def test_frames_before_the_first_face_show_the_photo(tmp_path):
+    late = film(tmp_path / "late.mp4", [picture(face=False)] * 20 + talking(20))
+    frames = images(late)
+    assert not np.ptp(frames[:21], axis=0).any() and np.ptp(frames[20:], axis=0).any()
+
+
+def test_motion_gives_the_same_frames_as_the_driver_it_was_made_from(driver, tmp_path):
+    job = run(driver)
+    direct = np.stack([step.image for step in job.frames()]).astype(int)
+    job.motion.save(tmp_path / "talk.motion")
+    assert np.abs(images(tmp_path / "talk.motion") - direct).max() <= 1
+    assert np.abs(images(Motion.load(tmp_path / "talk.motion"), fps=Fraction(25)) - direct).max() <= 1
+
+
+def test_folder_of_frames_drives_like_the_video(driver, tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, image in enumerate(talking(20)):
+        Image.fromarray(image).save(folder / f"f{number}.png")
+    assert np.abs(images(folder) - images(driver, end=0.8)).mean() < 2
+
+
+def test_animate_yields_pictures(driver):
+    frames = list(animate(PHOTO, driver, model=PoolModel(), tracker=SquareTracker(), size=128, end=0.2))
+    assert len(frames) == 5 and frames[0].shape == (128, 128, 3) and frames[0].dtype == np.uint8
+
+
+def test_real_photo_and_clip(data_dir, models_dir, tmp_path):
+    from vaegan.faces.tracker import FaceTracker
+
+    clip = data_dir / "raw/videos/liveportrait_driving-d3.mp4"
+    job = Transfer(
+        data_dir / "photos/deepface_img1.jpg", clip, PoolModel(), Settings(end=0.7), FaceTracker(), show_driver=True
+    )
+    steps = list(job.frames())
+    assert len(steps) == 21 and job.motion.lost == 0 and job.has_audio
+    own = render_decode(PoolModel(), job.photo.latent, np.zeros((1, 192), np.float32), 256)[0].astype(int)
+    assert np.abs(steps[0].image - own).max() == 0
+    seen = job.compare(steps[0])[:, :256].astype(int)
+    coarse = [p.reshape(8, 32, 8, 32, 3).mean(axis=(1, 3)) for p in (seen, own)]
+    assert np.abs(coarse[0] - coarse[1]).mean() < 8  # the photo, as sharp as 8x8 px are
+    assert np.abs(steps[-1].image - own).mean() > 1
+
+
+# ---- pictures beside the result
+
+
+def test_compare_shows_photo_driver_and_result(driver):
+    for reference in ("first", 0):
+        job = run(driver, show_driver=True, reference=reference)
+        steps = list(job.frames())
+        sheet = job.compare(steps[5]).astype(int)
+        assert sheet.shape == (256, 768, 3)
+        photo, clip, result = np.split(sheet, 3, axis=1)
+        assert np.array_equal(result, steps[5].image)
+        assert np.abs(photo[96:160, 60:100] - [200, 120, 60]).mean() < 12
+        assert mouth(clip[None])[0] > mouth(photo[None])[0] + 10  # only the driver's mouth is open
+
+
+def test_compare_of_a_motion_has_no_driver_to_show(driver):
+    job = run(driver)
+    list(job.frames())
+    again = run(job.motion, show_driver=True)
+    assert again.compare(next(again.frames())).shape == (256, 512, 3)
+
+
+def test_storyboard_spreads_its_columns_over_a_clip_of_any_length():
+    for count in (3, 8, 100, 1000):
+        board = Storyboard()
+        for t in range(count):
+            board.add(float(t), [np.full((64, 64, 3), t * 255 // count, np.uint8)] * 2)
+        image = board.image()
+        columns = min(count, COLUMNS)
+        assert image.shape == (2 * TILE_PX + LABEL_PX, columns * TILE_PX, 3)
+        grey = image[10, TILE_PX // 2 :: TILE_PX, 0].astype(int)
+        assert grey[0] == 0 and grey[-1] > 230 * (count - 1) / count
+        if columns > 2:
+            assert np.ptp(np.diff(grey)) <= 0.5 * np.diff(grey).mean()
+
+
+def test_enlarging_keeps_levels_and_range():
+    ramp = np.repeat(np.linspace(0, 1, 64, dtype=np.float32)[None, :, None], 64, axis=0).repeat(3, axis=2)
+    large = resize(ramp, 256)
+    assert large.min() == 0 and large.max() == 255
+    assert np.abs(large[128, 2:-2, 0].astype(float) - np.linspace(-0.375, 63.375, 256)[2:-2] / 63 * 255).max() < 4
+
+
+# ---- in steps, whatever the length
+
+
+def test_endless_driver_is_read_only_a_little_ahead_and_stops_when_left(driver, monkeypatch):
+    read = []
+
+    class Endless(vaegan.driver.VideoReader):
+        def __iter__(self):
+            for t in range(100_000):
+                read.append(t)
+                yield Frame(t / 25, picture())
+
+    monkeypatch.setattr(vaegan.driver, "VideoReader", Endless)
+    frames = run(driver).frames()
+    for _ in range(5):
+        next(frames)
+    frames.close()
+    assert len(read) <= 5 + 2 * BATCH + 2 * BATCH + READ_AHEAD + 3
+    assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
+
+
+def test_prefetch_passes_items_and_errors_on():
+    def items():
+        yield from range(100)
+        raise KeyError("late")
+
+    ahead = prefetch(items(), 2)
+    assert [next(ahead) for _ in range(100)] == list(range(100))
+    with pytest.raises(KeyError, match="late"):
+        next(ahead)
+    assert list(prefetch(range(7), 2)) == list(range(7))
+
+
+def test_prefetch_closes_what_it_reads_from():
+    closed = threading.Event()
+
+    def items():
+        try:
+            yield from range(1000)
+        finally:
+            closed.set()
+
+    ahead = prefetch(items(), 2)
+    next(ahead)
+    del ahead
+    gc.collect()
+    assert closed.is_set()
+
+
+# ---- what is said and refused
+
+
+def test_photo_without_a_face(driver, tmp_path):
+    with pytest.raises(UserError, match="no face found"):
+        run(driver, photo=picture(face=False))
+
+
+def test_driver_without_a_face(tmp_path):
+    with pytest.raises(UserError, match=r"blank\.mp4: no face found in its 10 frames"):
+        images(film(tmp_path / "blank.mp4", [picture(face=False)] * 10))
+
+
+def test_motion_of_another_model_is_refused(driver, tmp_path):
+    job = run(driver)
+    list(job.frames())
+    job.motion.save(tmp_path / "talk.motion")
+    other = PoolModel()
+    other.id = "pool-1"
+    with pytest.raises(UserError, match=r"talk\.motion was made with model pool-0, not pool-1"):
+        run(tmp_path / "talk.motion", model=other)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("motion", "sideways"),
+        ("strength", float("nan")),
+        ("smooth", 1.5),
+        ("start", -1.0),
+        ("end", 0.0),
+        ("fps", Fraction(0)),
+        ("size", 255),
+        ("size", 10**6),
+    ],
+)
+def test_impossible_settings_are_refused(option, value):
+    with pytest.raises(UserError, match=r"^\S+ .*use|frames per second"):
+        Settings(**{option: value})
+
+
+def test_pose_difference_is_told_with_degrees_and_help():
+    assert pose_note(np.array([5, 0, 0]), np.array([-9, 0, 0]), follow=False) is None
+    note = pose_note(np.array([5, 2, 0]), np.array([-20, 20, 0]), follow=False)
+    assert "yaw +25, pitch -18 degrees" in note and "--reference best" in note
+    assert pose_note(np.array([0, 0, 30]), np.zeros(3), follow=True) is None
+    assert "roll +30" in pose_note(np.array([0, 0, 30]), np.zeros(3), follow=False)
+
+
+def test_pose_difference_between_photo_and_driver_is_noticed(driver, monkeypatch, caplog):
+    poses = iter([np.array([30.0, 0, 0])])
+    monkeypatch.setattr("vaegan.transfer.head_pose", lambda mesh: next(poses))
+    monkeypatch.setattr("vaegan.driver.head_pose", lambda mesh: np.zeros(3))
+    with caplog.at_level(logging.WARNING):
+        list(run(driver, end=0.5).frames())
+    assert "yaw +30 degrees" in caplog.text
