@@ -28,6 +28,8 @@ GRAPHS = ("detector", "landmarks_detector", "blendshapes")
 
 DETECTOR_PX, LANDMARKS_PX = 128, 256
 MIN_OVERLAP = 0.3
+MIN_SCORE, MIN_FINE_SCORE = 0.5, 0.65
+"""For the whole picture, and for its squares: what looks like a face only there is often hair or lettering."""
 ENOUGH_PX = 320
 """Shorter side to which a picture is reduced before the search: its smallest squares then still fill the input."""
 
@@ -86,7 +88,8 @@ class MediapipeBackend:
         height, width = image.shape[:2]
         found: list[Detection] = []
         for squares in _searches(width, height):
-            boxes = np.concatenate([self._detect_in(image, square) for square in squares])
+            least = MIN_SCORE if len(squares) == 1 else MIN_FINE_SCORE
+            boxes = np.concatenate([self._detect_in(image, square, least) for square in squares])
             finer = [_detection(box, factor) for box in _merged(boxes)]
             found += [one for one in finer if not any(_within(one.box, other.box) for other in found)]
         return sorted(found, key=lambda detection: -detection.score)
@@ -102,13 +105,13 @@ class MediapipeBackend:
         presence = 1 / (1 + math.exp(-min(max(logit, -50.0), 50.0)))
         return Landmarks(mesh.astype(np.float32), presence, shapes.astype(np.float32).copy())
 
-    def _detect_in(self, image: np.ndarray, square: CropTransform) -> np.ndarray:
+    def _detect_in(self, image: np.ndarray, square: CropTransform, least: float) -> np.ndarray:
         """Candidates (N, 17) in one square of the picture: x, y, w, h, six points (x, y), all in picture px; score."""
         inside = _letterbox(image, square)
         outputs = self._detector(inside.astype(np.float32) / 127.5 - 1)
         values, logits = sorted(outputs, key=np.size, reverse=True)
-        logits = logits.reshape(-1)
-        found = logits > 0  # a score above one half
+        scores = 1 / (1 + np.exp(-np.clip(logits.reshape(-1).astype(np.float64), -50, 50)))
+        found = scores > least
         values = values.reshape(-1, 16)[found].astype(np.float64)
         centres = np.tile(self._anchors[found], 7)
         values[:, :2] += centres[:, :2]
@@ -118,7 +121,7 @@ class MediapipeBackend:
         offset = np.array([square.cx, square.cy]) - square.side / 2
         values[:, :2] += offset
         values[:, 4:] += np.tile(offset, 6)
-        candidates = np.column_stack([values, 1 / (1 + np.exp(-np.minimum(logits[found], 50)))])
+        candidates = np.column_stack([values, scores[found]])
         return candidates[_whole(candidates, square, image.shape[1], image.shape[0])]
 
 

@@ -15,8 +15,9 @@ from vaegan.faces.weights import find_weights
 MIN_PRESENCE = 0.5
 """Below this the landmarker itself says that it does not see a face."""
 
-FIRST_PRESENCE = 0.1
-"""Enough for a second look at what a detector found: its box is rougher than a mesh's."""
+FIRST_PRESENCE, NEW_PRESENCE = 0.1, 0.75
+"""A detection gets a second look, at the region of its own first mesh, for the first of these and is a face from the
+second on: hair, lettering and hands that a detector takes for faces hover around a half."""
 
 MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
 """More movement than this between frames, in face sizes and as a ratio of sizes, is a cut or a lost face, not a head:
@@ -115,7 +116,7 @@ class FaceTracker:
         for detection in sorted(self.backend.detect(image), key=lambda detection: -detection.score):
             region = detection.box
             # The second look is at the region that the mesh itself asks for, as in a video.
-            for enough in (FIRST_PRESENCE, MIN_PRESENCE):
+            for enough in (FIRST_PRESENCE, NEW_PRESENCE):
                 seen = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
                 region = _region(seen.mesh)
                 if seen.presence < enough or not 1 < region.side < 4 * max(image.shape):
