@@ -1,0 +1,219 @@
+"""What our face tracker learns from, decoded and labelled by the teacher once, kept as memory-mapped arrays.
+
+Five groups: the stills of `faces` and `faces-tight` with their labels; frames of the `train` and `dev` clips; whole
+pictures with context (`raw/photos`). Each is a folder of arrays that is built under a temporary name and renamed, so
+that two processes may build it at once and a broken-off build leaves nothing that looks whole.
+"""
+
+import csv
+import hashlib
+import json
+import logging
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vaegan.errors import UserError
+from vaegan.faces.tracker import FaceTracker
+from vaegan.media import VideoReader, decode_image, read_image
+
+log = logging.getLogger(__name__)
+
+TRAIN, HELD_OUT = 0, 1
+_MIDDLE = np.array([0.5, 0.5, 0.0], np.float32)
+
+STILLS = ("faces", "faces-tight")
+FORMAT = 1
+"""Counts up when what is cached changes."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures of one kind, and the faces in them.
+
+    images: uint8 (N, S, S, 3), smaller pictures in the top left corner; sizes: (N, 2) width and height in px.
+    split: (N,) TRAIN or HELD_OUT. sequence: (N,) number of the clip, pictures of one clip in order of time.
+    mesh: float16 (M, 478, 3) in sides of S, x and y less 0.5 to keep float16 fine; owner: (M,) index of the picture.
+    blendshapes: uint8 (M, 52), in 1 / 255.
+    """
+
+    name: str
+    images: np.ndarray
+    sizes: np.ndarray
+    split: np.ndarray
+    sequence: np.ndarray
+    mesh: np.ndarray
+    owner: np.ndarray
+    blendshapes: np.ndarray
+
+    def mesh_px(self, face: int) -> np.ndarray:
+        """Mesh (478, 3) float32 of a face in px of its picture."""
+        side = self.images.shape[1]
+        return (self.mesh[face].astype(np.float32) + _MIDDLE) * side
+
+    def picture(self, index: int) -> np.ndarray:
+        """The picture (H, W, 3) without its padding."""
+        width, height = self.sizes[index]
+        return self.images[index, :height, :width]
+
+    def faces(self, split: int) -> np.ndarray:
+        """Indices of the faces of one split."""
+        return np.flatnonzero(self.split[self.owner] == split)
+
+
+@dataclass
+class Sample:
+    """One picture on its way into a group, with the faces that were found in it."""
+
+    image: np.ndarray
+    split: int
+    sequence: int
+    meshes: list[np.ndarray]
+    blendshapes: list[np.ndarray]
+
+
+def load_groups(data: Path, cache: Path, names: tuple[str, ...], every: int) -> dict[str, Group]:
+    """The named groups ("faces", "faces-tight", "clips-train", "clips-dev", "photos"), built where they are missing.
+
+    Args:
+        data: folder of data sets ($VAEGAN_DATA).
+        cache: folder of the caches; 4 GB for everything.
+        every: of the training clips one frame in `every` is taken, of the others all.
+
+    Raises:
+        UserError: a data set is missing; or the teacher's weights, when clips or photos have to be labelled.
+    """
+    return {name: _load(_built(name, data, cache, every), name) for name in names}
+
+
+def _load(folder: Path, name: str) -> Group:
+    arrays = {f.stem: np.load(f, mmap_mode="r" if f.stem == "images" else None) for f in folder.glob("*.npy")}
+    return Group(name=name, **arrays)
+
+
+def _built(name: str, data: Path, cache: Path, every: int) -> Path:
+    """The folder of a group's arrays; made when it is not there for exactly this data."""
+    if name in STILLS:
+        files, samples, side = _still_files(data / name), _stills(data / name), 96
+    elif name in ("clips-train", "clips-dev"):
+        split = name.removeprefix("clips-")
+        files, side = sorted((data / "clips" / split).glob("*.*")), 192
+        samples = _clips(files, split, every if split == "train" else 1, side)
+    elif name == "photos":
+        files, side = sorted((data / "raw" / "photos").glob("*/*/*.jpg")), 320
+        samples = _photos(files, side)
+    else:
+        raise ValueError(f"no group {name!r}")
+    if not files:
+        raise UserError(f"{data} holds no data for {name!r}; set VAEGAN_DATA to the folder of the data sets")
+    stamp = json.dumps([FORMAT, every, side, [(f.name, f.stat().st_size) for f in files]])
+    folder = cache / f"tracker-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
+    if not folder.is_dir():
+        log.info("Labelling %s into %s (once)", name, folder)
+        _write(samples, folder, side)
+    return folder
+
+
+def _write(samples: Iterator[Sample], folder: Path, side: int) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        lists: dict[str, list] = {k: [] for k in ("sizes", "split", "sequence", "mesh", "owner", "blendshapes")}
+        with open(temporary / "pixels", "wb") as pixels:
+            for n, sample in enumerate(samples):
+                height, width = sample.image.shape[:2]
+                padded = np.zeros((side, side, 3), np.uint8)
+                padded[:height, :width] = sample.image
+                pixels.write(padded.tobytes())
+                lists["sizes"].append((width, height))
+                lists["split"].append(sample.split)
+                lists["sequence"].append(sample.sequence)
+                for mesh, blendshapes in zip(sample.meshes, sample.blendshapes, strict=True):
+                    lists["mesh"].append((mesh / side - _MIDDLE).astype(np.float16))
+                    lists["owner"].append(n)
+                    lists["blendshapes"].append(np.rint(np.clip(blendshapes, 0, 1) * 255).astype(np.uint8))
+        _to_npy(temporary, (len(lists["sizes"]), side, side, 3))
+        types = {"sizes": np.int32, "split": np.uint8, "sequence": np.int32, "owner": np.int64}
+        for name, values in lists.items():
+            np.save(temporary / f"{name}.npy", np.asarray(values, types.get(name)))
+        if folder.is_dir():  # another process was faster
+            shutil.rmtree(temporary)
+        else:
+            temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _to_npy(folder: Path, shape: tuple[int, ...]) -> None:
+    """Turn the streamed raw pixels into an array file; its length was not known before."""
+    raw = np.memmap(folder / "pixels", np.uint8, "r", shape=shape)
+    target = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+    for start in range(0, shape[0], 1024):
+        target[start : start + 1024] = raw[start : start + 1024]
+    target.flush()
+    del raw, target
+    (folder / "pixels").unlink()
+
+
+def _still_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.tar")) + [f for f in (folder / "index.csv", folder / "labels.npz") if f.is_file()]
+
+
+def _stills(folder: Path) -> Iterator[Sample]:
+    """The labelled crops of one data set; no teacher is needed."""
+    labels = np.load(folder / "labels.npz")
+    row = {key: i for i, key in enumerate(labels["key"])}
+    codes, blendshapes = labels["mesh_code"], labels["blendshapes"].astype(np.float32) / 255
+    with open(folder / "index.csv", newline="") as file:
+        split = {r["key"]: TRAIN if r["split"] == "train" else HELD_OUT for r in csv.DictReader(file)}
+    for shard in sorted(folder.glob("*.tar")):
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                key = Path(member.name).stem
+                if key not in row:
+                    continue
+                image = decode_image(tar.extractfile(member).read())
+                code = labels["mesh_mean"] + codes[row[key]].astype(np.float32) @ labels["mesh_basis"].T
+                mesh = code.reshape(478, 3) * image.shape[0]
+                yield Sample(image, split[key], -1, [mesh], [blendshapes[row[key]]])
+
+
+def _clips(files: list[Path], split: str, every: int, side: int) -> Iterator[Sample]:
+    """Frames of clips with the teacher's mesh as it is found in tracking, unsmoothed."""
+    teacher = FaceTracker("mediapipe", smoothing=False)
+    for number, path in enumerate(files):
+        teacher.reset()
+        with VideoReader(path) as frames:
+            for index, frame in enumerate(frames):
+                face = teacher.track(frame.image) if index % every == 0 else None
+                if face is not None:
+                    image, meshes = _fit(frame.image, [face.mesh], side)
+                    yield Sample(image, TRAIN if split == "train" else HELD_OUT, number, meshes, [face.blendshapes])
+
+
+def _photos(files: list[Path], side: int) -> Iterator[Sample]:
+    """Whole pictures with all their faces; the people are split by a hash of their names."""
+    teacher = FaceTracker("mediapipe")
+    for path in files:
+        image = read_image(path)
+        faces = teacher.detect(image)
+        held_out = hashlib.sha256(path.parent.name.encode()).digest()[0] < 32  # one person in eight
+        image, meshes = _fit(image, [face.mesh for face in faces], side)
+        yield Sample(image, HELD_OUT if held_out else TRAIN, -1, meshes, [face.blendshapes for face in faces])
+
+
+def _fit(image: np.ndarray, meshes: list[np.ndarray], side: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The picture at most `side` px long, and its meshes with it."""
+    scale = min(1.0, side / max(image.shape[:2]))
+    if scale == 1.0:
+        return image, meshes
+    width, height = (max(1, round(n * scale)) for n in image.shape[1::-1])
+    ratio = np.array([width / image.shape[1], height / image.shape[0], scale])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), [m * ratio for m in meshes]

@@ -1,0 +1,165 @@
+"""The two networks of our own face tracker: where faces are in a picture, and the mesh of one face.
+
+Both see RGB in [0, 1] and use plain 3 x 3 convolutions: at these sizes depthwise ones save multiplications but not
+time on a CPU. The detector follows CenterNet (Zhou et al. 2019, "Objects as Points"): a heat map of face centres, and
+at each centre the box. The landmarker regresses a code of a linear mesh model and a similarity transform.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+POINTS, BLENDSHAPES = 478, 52
+
+
+class _Conv(nn.Sequential):
+    """3 x 3 convolution, batch normalisation, ReLU."""
+
+    def __init__(self, channels: int, width: int, stride: int = 1, kernel: int = 3) -> None:
+        super().__init__(
+            nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+
+
+class _Residual(nn.Module):
+    """Two 3 x 3 convolutions around which the input is added (He et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _Conv(width, width)
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.second(self.first(x)))
+
+
+def _stage(channels: int, width: int, blocks: int) -> nn.Sequential:
+    """Half the resolution, then `blocks` residual blocks."""
+    return nn.Sequential(_Conv(channels, width, stride=2), *[_Residual(width) for _ in range(blocks)])
+
+
+class FaceLandmarker(nn.Module):
+    """A face crop to its mesh, whether there is a face at all, and its expression.
+
+    Args:
+        size: px of the square crop; each stage halves it.
+        widths, blocks: channels and residual blocks of each stage.
+        features: width of the vector that all heads read.
+        components: length of the mesh code.
+        roi_scale: side of the crop / side of the mesh box in the face's usual place.
+
+    The mesh model (`mesh_mean`, `mesh_basis`) is data, set once from the labels by `set_mesh_model`.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        features: int,
+        components: int,
+        roi_scale: float,
+    ) -> None:
+        super().__init__()
+        self.size, self.components, self.roi_scale = size, components, roi_scale
+        channels = [3, *widths]
+        self.trunk = nn.Sequential(
+            *[_stage(channels[i], w, b) for i, (w, b) in enumerate(zip(widths, blocks, strict=True))]
+        )
+        cells = (size // 2 ** len(widths)) ** 2
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * cells, features), nn.ReLU(inplace=True))
+        self.shape = nn.Linear(features, components + 4)  # code, shift x and y, log scale, roll
+        self.presence = nn.Linear(features, 1)
+        self.expression = nn.Sequential(
+            nn.Linear(features + components, features // 2),
+            nn.ReLU(inplace=True),
+            nn.Linear(features // 2, BLENDSHAPES),
+        )
+        self.register_buffer("mesh_mean", torch.zeros(POINTS * 3))
+        self.register_buffer("mesh_basis", torch.zeros(components, POINTS * 3))
+        nn.init.normal_(self.shape.weight, std=1e-3)
+        nn.init.zeros_(self.shape.bias)
+
+    def set_mesh_model(self, mean: Tensor, basis: Tensor) -> None:
+        """Mean (1434,) and basis (components, 1434) of upright meshes, in sides of the mesh box around its centre;
+        the basis is scaled so that codes have unit variance."""
+        self.mesh_mean.copy_(mean)
+        self.mesh_basis.copy_(basis)
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """crops: float (N, 3, size, size) in [0, 1].
+
+        Returns the mesh (N, 478, 3) in sides of the crop from its top left corner (z likewise scaled, no origin), the
+        logit (N,) that a face is there, and the logits (N, 52) of the blendshapes.
+        """
+        features = self.features(self.trunk(crops * 2 - 1))
+        shape = self.shape(features)
+        code, pose = shape[:, : self.components], shape[:, self.components :]
+        blendshapes = self.expression(torch.cat([features, code], 1))
+        return self.mesh(code, pose), self.presence(features)[:, 0], blendshapes
+
+    def mesh(self, code: Tensor, pose: Tensor) -> Tensor:
+        """Code (N, components) and similarity (N, 4) to the mesh (N, 478, 3) in sides of the crop."""
+        upright = torch.addmm(self.mesh_mean, code, self.mesh_basis).view(-1, POINTS, 3)
+        scale = pose[:, 2].clamp(-2, 2).exp() / self.roi_scale
+        c, s, zero = scale * pose[:, 3].cos(), scale * pose[:, 3].sin(), torch.zeros_like(scale)
+        turn = torch.stack([c, s, zero, -s, c, zero, zero, zero, scale], 1).view(-1, 3, 3)
+        shift = torch.cat([pose[:, :2] + 0.5, zero[:, None]], 1)
+        return torch.baddbmm(shift[:, None], upright, turn)
+
+
+class FaceDetector(nn.Module):
+    """A whole picture to the centres, sides and rolls of its faces, at a stride of 8 px.
+
+    Args:
+        widths, blocks: channels and residual blocks of the stages at strides 2, 4, 8, 16 and 32.
+        head: channels of the map at stride 8 that the outputs are read from.
+
+    Any height and width divisible by 32 will do.
+    """
+
+    stride = 8
+
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int], head: int) -> None:
+        super().__init__()
+        channels = [3, *widths]
+        stages = [_stage(channels[i], w, b) for i, (w, b) in enumerate(zip(widths, blocks, strict=True))]
+        self.down8 = nn.Sequential(*stages[:3])
+        self.down16, self.down32 = stages[3:]
+        self.from32 = _Conv(widths[4], widths[3], kernel=1)
+        self.from16 = _Conv(widths[3], head, kernel=1)
+        self.from8 = _Conv(widths[2], head, kernel=1)
+        self.merge16, self.merge8 = _Conv(widths[3], widths[3]), _Conv(head, head)
+        self.outputs = nn.Conv2d(head, 6, 1)
+        nn.init.constant_(self.outputs.bias, 0.0)
+        nn.init.constant_(self.outputs.bias[:1], -4.6)  # faces are rare: start at a probability of .01
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: float (N, 3, H, W) in [0, 1] -> maps (N, 6, H/8, W/8).
+
+        Channels: logit of a face's centre in the cell; the centre's x and y in cells from the cell's centre; log of
+        the side in cells; sine and cosine of the roll.
+        """
+        at8 = self.down8(images * 2 - 1)
+        at16 = self.down16(at8)
+        at32 = self.down32(at16)
+        at16 = self.merge16(at16 + _double(self.from32(at32)))
+        return self.outputs(self.merge8(self.from8(at8) + _double(self.from16(at16))))
+
+
+def _double(x: Tensor) -> Tensor:
+    return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Multiply each batch normalisation of a trained network into its convolution, in place; the results stay."""
+    for child in module.children():
+        if isinstance(child, nn.Sequential) and len(child) > 1 and isinstance(child[1], nn.BatchNorm2d):
+            child[0] = fuse_conv_bn_eval(child[0], child[1])
+            child[1] = nn.Identity()
+        else:
+            fold_batch_norms(child)

@@ -1,0 +1,147 @@
+"""The face tracker that was trained here and ships in the package: no download, no other dependency than torch."""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vaegan.errors import UserError
+from vaegan.faces.backend import Detection, Landmarks
+from vaegan.faces.geometry import CropTransform
+from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms
+
+FOLDER = Path(__file__).parent.parent / "pretrained" / "tracker"
+
+
+def load_networks(folder: Path) -> tuple[FaceDetector, FaceLandmarker, dict]:
+    """The two trained networks, in float32 and evaluation mode, and the folder's configuration.
+
+    Raises:
+        UserError: the folder is not there, or not whole.
+    """
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        weights = load_file(folder / "weights.safetensors")
+        detector, landmarker = FaceDetector(**config["detector"]), FaceLandmarker(**config["landmarker"])
+        for part, net in (("detector", detector), ("landmarker", landmarker)):
+            state = {k.removeprefix(f"{part}."): v.float() for k, v in weights.items() if k.startswith(f"{part}.")}
+            missing, unexpected = net.load_state_dict(state, strict=False)
+            missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+            if missing or unexpected:
+                raise KeyError(f"{part}: {(missing + unexpected)[0]}")
+            net.eval()
+    except FileNotFoundError as error:
+        raise UserError(
+            f"the own face tracker has no weights: {error.filename} is missing; install the package again"
+        ) from error
+    except (KeyError, TypeError, RuntimeError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{folder} is no whole face tracker ({error}); install the package again") from error
+    return detector, landmarker, config
+
+
+class OwnBackend:
+    """Detector and landmarker of our own, on one thread of torch.
+
+    Args:
+        folder: a model folder as `python train.py model=tracker` writes it.
+
+    Raises:
+        UserError: the folder is not there, or not whole.
+    """
+
+    name = "own"
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._detector, self._landmarker, config = load_networks(folder)
+        for net in (self._detector, self._landmarker):
+            fold_batch_norms(net)
+            net.to(memory_format=torch.channels_last)
+        self.roi_scale = float(config["landmarker"]["roi_scale"])
+        self._px = int(config["detection"]["size"])
+        self._min_score = float(config["detection"]["min_score"])
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        """All faces of a uint8 (H, W, 3) picture, best first."""
+        small, scale = letterbox(image, self._px)
+        with torch.inference_mode():
+            maps = self._detector(_batch(small))[0]
+        boxes, scores = peaks(maps, self._min_score)
+        found = []
+        for (x, y, side, roll), score in zip(boxes, scores, strict=True):
+            box = CropTransform(float(x / scale[0]), float(y / scale[1]), float(side / min(scale)), float(roll))
+            found.append(Detection(box, float(score)))
+        return found
+
+    def landmarks(self, image: np.ndarray, roi: CropTransform) -> Landmarks:
+        """The face in a region that is turned to its eye line."""
+        crop = roi.crop(image, self._landmarker.size)
+        with torch.inference_mode():
+            mesh, presence, blendshapes = self._landmarker(_batch(crop))
+        mesh = roi.to_picture(mesh[0].numpy(), 1.0)
+        return Landmarks(mesh.astype(np.float32), float(presence.sigmoid()), blendshapes[0].sigmoid().numpy())
+
+
+def _batch(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image))[None].permute(0, 3, 1, 2).float().div_(255)
+
+
+def letterbox(image: np.ndarray, px: int) -> tuple[np.ndarray, tuple[float, float]]:
+    """The picture with about px x px pixels in its own proportions, its sides padded with grey to multiples of 32.
+
+    The area, not the longer side, is what detection costs; so a wide picture keeps more of its height.
+    Returns the picture and its scale in x and in y; points times scale lie in it.
+    """
+    height, width = image.shape[:2]
+    ratio = min(4.0, max(0.25, width / height))
+    long = px * math.sqrt(max(ratio, 1 / ratio))
+    extent = [max(1, round(n * long / max(height, width))) for n in (width, height)]
+    scale = extent[0] / width, extent[1] / height
+    while min(width / extent[0], height / extent[1]) > 4:  # coarse halving first costs less than one exact average
+        image = image[::2, ::2]
+        width, height = image.shape[1::-1]
+    shrinking = extent[0] < width
+    small = cv2.resize(image, extent, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    right, bottom = (-extent[0]) % 32, (-extent[1]) % 32
+    padded = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(127, 127, 127))
+    return padded, scale
+
+
+def peaks(maps: Tensor, min_score: float, most: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """The faces in one picture's detector maps (6, h, w): (x, y, side, roll) (N, 4) in px of its input, scores (N,).
+
+    A peak is a cell that no neighbour exceeds; of faces that overlap by more than .4 the best is kept.
+    """
+    heat = maps[0].sigmoid()
+    highest = torch.nn.functional.max_pool2d(heat[None, None], 3, 1, 1)[0, 0]
+    rows, columns = torch.nonzero((heat == highest) & (heat >= min_score), as_tuple=True)
+    scores = heat[rows, columns]
+    order = scores.argsort(descending=True)[:most]
+    rows, columns, scores = rows[order], columns[order], scores[order]
+    dx, dy, log_side, sine, cosine = maps[1:, rows, columns]
+    boxes = torch.stack(
+        [
+            (columns + 0.5 + dx) * FaceDetector.stride,
+            (rows + 0.5 + dy) * FaceDetector.stride,
+            log_side.clamp(-3, 5).exp() * FaceDetector.stride,
+            torch.atan2(sine, cosine),
+        ],
+        1,
+    ).numpy()
+    kept: list[int] = []
+    for i in range(len(boxes)):
+        if all(overlap(boxes[i], boxes[k]) < 0.4 for k in kept):
+            kept.append(i)
+    return boxes[kept], scores.numpy()[kept]
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two squares (x, y, side, ...), taken upright."""
+    reach = (one[2] + other[2]) / 2
+    shared = min(one[2], other[2])
+    w, h = (max(0.0, min(shared, reach - abs(one[i] - other[i]))) for i in (0, 1))
+    return float(w * h / (one[2] ** 2 + other[2] ** 2 - w * h))

@@ -1,0 +1,224 @@
+"""`python train.py model=tracker`: data, the two trainings, and the model folder that comes out."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ModelCheckpoint
+from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader, Dataset
+
+from vaegan.data.tracker_data import HELD_OUT, TRAIN, load_groups
+from vaegan.data.tracker_mosaic import Composer, DetectorBatches
+from vaegan.data.tracker_samples import LandmarkerBatches, fit_mesh_model
+from vaegan.errors import UserError
+from vaegan.faces.networks import FaceDetector, FaceLandmarker
+from vaegan.training.tracker_modules import DetectorTraining, LandmarkerTraining
+from vaegan.training.tracker_validation import DetectorCheck, LandmarkerCheck
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig, folder: Path) -> None:
+    """Train the parts that `cfg.model.part` names; the model folder is `folder`/model.
+
+    Args:
+        cfg: as composed from conf/ with model=tracker; of it `model`, `seed`, `resume` and `trainer` are read.
+        folder: of this run. Where it (or `cfg.resume`) holds a broken-off run, that goes on; where it holds one part,
+            the other one is added.
+
+    Raises:
+        UserError: data, or the teacher's weights to label it with, are missing.
+    """
+    model = OmegaConf.to_container(cfg.model, resolve=True)
+    if model["part"] not in ("landmarker", "detector", "both"):
+        raise UserError(f"model.part is landmarker, detector or both, not {model['part']!r}")
+    if not model["data"] or not Path(model["data"]).is_dir():
+        raise UserError(f"model.data names no folder ({model['data']!r}): set VAEGAN_DATA")
+    if cfg.trainer.threads:
+        torch.set_num_threads(cfg.trainer.threads)
+    cv2.setNumThreads(1)  # its threads and torch's would wait for each other
+    trainer = {name: cfg.trainer[name] for name in ("accelerator", "devices", "precision")}
+    model |= {"seed": cfg.seed, "trainer": trainer}
+    folder = Path(cfg.resume) if cfg.resume else folder
+    for part, train in (("landmarker", _landmarker), ("detector", _detector)):
+        if model["part"] in (part, "both"):
+            train(model, folder)
+
+
+def _landmarker(model: dict[str, Any], output: Path) -> None:
+    settings = model["landmarker_training"]
+    groups = load_groups(
+        Path(model["data"]), Path(model["cache"]).expanduser(), (*settings["shares"], "clips-dev"), model["every"]
+    )
+    train = {name: groups[name] for name in settings["shares"]}
+    meshes = fit_mesh_model(train, model["landmarker"]["components"])
+    net = FaceLandmarker(**model["landmarker"])
+    net.set_mesh_model(torch.from_numpy(meshes.mean), torch.from_numpy(meshes.basis))
+    spread = np.concatenate([g.blendshapes[g.faces(TRAIN)] for g in train.values()]).std(0) / 255
+    module = LandmarkerTraining(
+        net, torch.from_numpy(spread.astype(np.float32)), settings["weights"], **_schedule(settings)
+    )
+    size, roi_scale = model["landmarker"]["size"], model["landmarker"]["roi_scale"]
+    kinds = {name: groups[name] for name in ("faces", "faces-tight", "clips-dev") if name in groups}
+    check = LandmarkerCheck(kinds, size=size, roi_scale=roi_scale, stills=settings["check_stills"])
+
+    def batches(start: int, count: int) -> Dataset:
+        return LandmarkerBatches(
+            train,
+            meshes.mirror,
+            size=size,
+            roi_scale=roi_scale,
+            batch=settings["batch"],
+            shares=settings["shares"],
+            negatives=settings["negatives"],
+            seed=model["seed"],
+            start=start,
+            count=count,
+        )
+
+    _fit(module, batches, check, model, settings, output / "landmarker")
+    _export(output / "model", "landmarker", module, check(module.trained()), model, settings)
+
+
+def _detector(model: dict[str, Any], output: Path) -> None:
+    settings = model["detector_training"]
+    held_out = {"clips-dev" if name == "clips-train" else name: share for name, share in settings["shares"].items()}
+    names = tuple(dict.fromkeys([*settings["shares"], *held_out]))
+    groups = load_groups(Path(model["data"]), Path(model["cache"]).expanduser(), names, model["every"])
+    composer = Composer(groups, TRAIN, settings["shares"], model["detection"]["size"], settings["face_px"])
+    unseen = Composer(groups, HELD_OUT, held_out, model["detection"]["size"], settings["face_px"])
+    module = DetectorTraining(FaceDetector(**model["detector"]), settings["weights"], **_schedule(settings))
+    check = DetectorCheck(unseen, settings["check_pictures"], model["detection"]["min_score"])
+
+    def batches(start: int, count: int) -> Dataset:
+        return DetectorBatches(
+            composer,
+            faces=settings["faces"],
+            batch=settings["batch"],
+            seed=model["seed"],
+            start=start,
+            count=count,
+        )
+
+    _fit(module, batches, check, model, settings, output / "detector")
+    _export(output / "model", "detector", module, check(module.trained()), model, settings)
+
+
+def _schedule(settings: dict[str, Any]) -> dict[str, Any]:
+    names = ("rate", "weight_decay", "warm_up", "average_decay")
+    return {"steps": settings["samples"] // settings["batch"], **{name: settings[name] for name in names}}
+
+
+def _fit(
+    module: pl.LightningModule,
+    batches: Callable[[int, int], Dataset],
+    check: Callable,
+    model: dict[str, Any],
+    settings: dict[str, Any],
+    folder: Path,
+) -> None:
+    """Train to the last step in epochs of `check_every` steps, a checkpoint after each; go on from the last one."""
+    pl.seed_everything(model["seed"], verbose=False)
+    module.to(memory_format=torch.channels_last)
+    data = _Epochs(batches, module.steps, settings["check_every"], model["workers"])
+    trainer = pl.Trainer(
+        default_root_dir=folder,
+        **model["trainer"],
+        max_steps=module.steps,
+        reload_dataloaders_every_n_epochs=1,
+        callbacks=[
+            ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
+            _Report(check),
+        ],
+        gradient_clip_val=settings["clip"],
+        logger=pl.loggers.CSVLogger(folder, name="log"),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=50,
+    )
+    last = folder / "last.ckpt"
+    trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=False)
+
+
+class _Epochs(pl.LightningDataModule):
+    """The run's batches in order, `every` at a time; where to begin follows from the steps done."""
+
+    def __init__(self, batches: Callable[[int, int], Dataset], steps: int, every: int, workers: int) -> None:
+        super().__init__()
+        self.batches, self.steps, self.every, self.workers = batches, steps, every, workers
+
+    def train_dataloader(self) -> DataLoader:
+        """The epoch's batches, already stacked."""
+        start = self.trainer.global_step
+        count = max(1, min(self.every, self.steps - start))
+        return DataLoader(self.batches(start, count), batch_size=None, shuffle=False, num_workers=self.workers)
+
+
+class _Report(pl.Callback):
+    """Loss terms, speed and the held-out figures, one line after each epoch."""
+
+    def __init__(self, check: Callable) -> None:
+        self.check, self.started, self.sums, self.samples = check, 0.0, {}, 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """The clock runs for training only."""
+        self.started, self.sums, self.samples = time.perf_counter(), {}, 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs, batch, index: int) -> None:
+        """Add up the loss terms."""
+        self.samples += len(next(iter(batch.values())))
+        for name in ("loss", *module.weights):
+            self.sums[name] = self.sums.get(name, 0.0) + float(trainer.callback_metrics[name])
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Print them, and what the averaged weights reach on held-out pictures."""
+        if not self.samples:  # gone on from a checkpoint at the very end of an epoch
+            return
+        steps = trainer.global_step
+        rate = self.samples / (time.perf_counter() - self.started)
+        losses = " ".join(f"{k} {v / max(1, trainer.num_training_batches):.4f}" for k, v in self.sums.items())
+        figures = " ".join(f"{k} {v:.3f}" for k, v in self.check(module.trained()).items())
+        print(f"step {steps}/{module.steps} {rate:.0f}/s | {losses} | {figures}", flush=True)
+
+
+def _export(
+    folder: Path,
+    part: str,
+    module: pl.LightningModule,
+    figures: dict[str, float],
+    model: dict[str, Any],
+    settings: dict[str, Any],
+) -> None:
+    """Put the averaged weights of one part into the model folder; the other part stays as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights_file, config_file = folder / "weights.safetensors", folder / "config.yaml"
+    weights = load_file(weights_file) if weights_file.is_file() else {}
+    config = yaml.safe_load(config_file.read_text(encoding="utf-8")) if config_file.is_file() else {"training": {}}
+    weights = {key: value for key, value in weights.items() if not key.startswith(f"{part}.")}
+    for key, value in module.trained().state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            weights[f"{part}.{key}"] = value.cpu().to(torch.float16).contiguous()
+    config |= {"format": 1, "detection": model["detection"], part: model[part]}
+    config["training"][part] = {
+        "samples": settings["samples"],
+        "figures": {name: round(value, 4) for name, value in figures.items()},
+    }
+    _replace(weights_file, lambda path: save_file(weights, path))
+    _replace(config_file, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8"))
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    write(temporary)
+    temporary.chmod(0o644)
+    temporary.replace(path)

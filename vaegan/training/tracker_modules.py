@@ -1,0 +1,182 @@
+"""How the tracker's landmarker and detector learn from what the teacher sees: loss terms, schedule, average."""
+
+import math
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from vaegan.faces.blendshapes import BLENDSHAPES
+from vaegan.faces.networks import FaceDetector, FaceLandmarker
+
+OUTER_EYES = (33, 263)
+
+# Rings and lines of MediaPipe's mesh (face_mesh_connections.py) where a pixel of error shows.
+_EYES = """33 7 163 144 145 153 154 155 133 173 157 158 159 160 161 246
+263 249 390 373 374 380 381 382 362 398 384 385 386 387 388 466 468 469 470 471 472 473 474 475 476 477"""
+_LIPS = """61 146 91 181 84 17 314 405 321 375 291 409 270 269 267 0 37 39 40 185
+78 95 88 178 87 14 317 402 318 324 308 415 310 311 312 13 82 81 80 191"""
+_BROWS = "70 63 105 66 107 55 65 52 53 46 300 293 334 296 336 285 295 282 283 276"
+
+# Inner lips and eyelids above and below: their distance is what a blink or a word is.
+OPENINGS = ((13, 14), (82, 87), (312, 317), (159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373))
+
+
+class _Distilled(pl.LightningModule):
+    """What both parts share: AdamW with a warm-up and a cosine to zero, and an average of the weights over time.
+
+    Args:
+        net: what is trained; `self.average` holds its exponential moving average.
+        steps: length of the run; the schedule ends there.
+        rate, weight_decay, warm_up: of AdamW; the warm-up in steps.
+        average_decay: of the moving average.
+    """
+
+    def __init__(
+        self, net: nn.Module, steps: int, rate: float, weight_decay: float, warm_up: int, average_decay: float
+    ):
+        super().__init__()
+        self.net = net
+        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(average_decay), use_buffers=True)
+        self.average.requires_grad_(False)
+        self.steps, self.rate, self.weight_decay, self.warm_up = steps, rate, weight_decay, warm_up
+
+    def configure_optimizers(self) -> dict:
+        """AdamW; the rate rises over `warm_up` steps and falls as a cosine to zero at `steps`."""
+        optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.rate, weight_decay=self.weight_decay)
+
+        def schedule(step: int) -> float:
+            return min(1.0, (step + 1) / self.warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimizer_step(self, *args, **kwargs) -> None:
+        """The usual step; then the average follows, faster at the beginning."""
+        super().optimizer_step(*args, **kwargs)
+        self.average.update_parameters(self.net)
+
+    def trained(self) -> nn.Module:
+        """The averaged network, for evaluation."""
+        return self.average.module.eval()
+
+
+def as_input(images: np.ndarray | Tensor) -> Tensor:
+    """uint8 (N, H, W, 3) -> float (N, 3, H, W) in [0, 1], channels last in memory as it came."""
+    return torch.as_tensor(images).permute(0, 3, 1, 2).float().div_(255)
+
+
+class LandmarkerTraining(_Distilled):
+    """Points, expression and presence of the landmarker against the teacher's.
+
+    Args:
+        net: its mesh model is set.
+        blendshape_spread: standard deviation (52,) of each blendshape in the data.
+        weights: of the loss terms `points`, `openings`, `blendshapes`, `presence`.
+        schedule: arguments of `_Distilled`.
+    """
+
+    def __init__(self, net: FaceLandmarker, blendshape_spread: Tensor, weights: dict[str, float], **schedule) -> None:
+        super().__init__(net, **schedule)
+        self.weights = weights
+        self.register_buffer("point_weights", point_weights())
+        self.register_buffer("blendshape_weights", blendshape_weights(blendshape_spread))
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """batch: as LandmarkerBatches makes them."""
+        mesh, presence, blendshapes = self.net(as_input(batch["crops"]))
+        terms = landmarker_losses(mesh, presence, blendshapes, batch, self.point_weights, self.blendshape_weights)
+        total = sum(self.weights[name] * term for name, term in terms.items())
+        self.log_dict({"loss": total, **terms}, prog_bar=True)
+        return total
+
+
+def point_weights() -> Tensor:
+    """Weight (478, 3) of each coordinate: eyes and lips 3, brows 2, others 1; half of that for z; mean 1."""
+    weights = torch.ones(478, 3)
+    for text, weight in ((_BROWS, 2.0), (_LIPS, 3.0), (_EYES, 3.0)):
+        weights[[int(i) for i in text.split()]] = weight
+    weights[:, 2] /= 2
+    return weights / weights.mean()
+
+
+def blendshape_weights(spread: Tensor) -> Tensor:
+    """Weight (52,) of each blendshape's squared error: the inverse of its variance (not below .05 squared), so that
+    knowing nothing costs 1; twice that for jaw, blinks and smiles."""
+    weights = 1 / spread.clamp_min(0.05).square()
+    for i, name in enumerate(BLENDSHAPES):
+        if name.startswith(("jawOpen", "eyeBlink", "mouthSmile")):
+            weights[i] *= 2
+    return weights
+
+
+def landmarker_losses(
+    mesh: Tensor,
+    presence: Tensor,
+    blendshapes: Tensor,
+    target: dict[str, Tensor],
+    point_weights: Tensor,
+    blendshape_weights: Tensor,
+) -> dict[str, Tensor]:
+    """The loss terms, each a mean over the crops with a face (`presence`: over all).
+
+    points: weighted L1 in outer-eye distances (in space, so that profiles do not count more). openings: L1 between
+    the mouth's and eyelids' openings, likewise. blendshapes: weighted squared error. presence: binary cross-entropy.
+    """
+    there = target["present"]
+    faces = there.sum().clamp_min(1)
+    eyes = (target["mesh"][:, OUTER_EYES[0]] - target["mesh"][:, OUTER_EYES[1]]).norm(dim=1)
+    unit = (there / eyes.clamp_min(0.05) / faces)[:, None]
+    points = ((mesh - target["mesh"]).abs() * point_weights).mean((1, 2))[:, None] * unit
+    upper, lower = zip(*OPENINGS, strict=True)
+    openings = (mesh[:, upper] - mesh[:, lower]) - (target["mesh"][:, upper] - target["mesh"][:, lower])
+    squared = ((blendshapes.sigmoid() - target["blendshapes"]).square() * blendshape_weights).mean(1)
+    return {
+        "points": points.sum(),
+        "openings": (openings[..., :2].norm(dim=2).mean(1)[:, None] * unit).sum(),
+        "blendshapes": (squared * there).sum() / faces,
+        "presence": nn.functional.binary_cross_entropy_with_logits(presence, there),
+    }
+
+
+class DetectorTraining(_Distilled):
+    """Heat map and boxes of the detector against the composed pictures' true ones.
+
+    Args:
+        net, schedule: as of `_Distilled`.
+        weights: of the loss terms `heat`, `box`.
+    """
+
+    def __init__(self, net: FaceDetector, weights: dict[str, float], **schedule) -> None:
+        super().__init__(net, **schedule)
+        self.weights = weights
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """batch: as DetectorBatches makes them."""
+        terms = detector_losses(self.net(as_input(batch["images"])), batch["heat"], batch["box"])
+        total = sum(self.weights[name] * term for name, term in terms.items())
+        self.log_dict({"loss": total, **terms}, prog_bar=True)
+        return total
+
+
+def detector_losses(maps: Tensor, heat: Tensor, box: Tensor) -> dict[str, Tensor]:
+    """heat: the focal loss of CornerNet (Law & Deng 2018, eq. 1) per face; box: L1 of the centre in sides of the face,
+    of the log side and of the roll's sine and cosine, averaged over the cells near centres.
+
+    maps: (N, 6, h, w); heat (N, h, w), -1 = anything is right; box (N, 6, h, w), its first channel the weight.
+    """
+    logits = maps[:, 0]
+    p = logits.sigmoid()
+    centre = heat == 1
+    there = -nn.functional.logsigmoid(logits) * (1 - p).square() * centre
+    elsewhere = -nn.functional.logsigmoid(-logits) * p.square() * (1 - heat.clamp_min(0)).pow(4) * (heat >= 0) * ~centre
+    weight = box[:, 0]
+    side = box[:, 3].exp().clamp_min(0.5)
+    error = (maps[:, 1:] - box[:, 1:]).abs()
+    error = (error[:, 0] + error[:, 1]) / side + error[:, 2] + 0.5 * (error[:, 3] + error[:, 4])
+    return {
+        "heat": (there + elsewhere).sum() / centre.sum().clamp_min(1),
+        "box": (error * weight).sum() / weight.sum().clamp_min(1),
+    }
