@@ -33,10 +33,13 @@ def l1(pictures: Tensor, real: Tensor) -> Tensor:
 
 
 def psnr(pictures: Tensor, real: Tensor) -> Tensor:
-    """PSNR: -10 log10(mean (x - y)^2) in dB over all pixels and channels of one crop; the mean is over crops."""
+    """PSNR: -10 log10(mean (x - y)^2) in dB over all pixels and channels of one crop; the mean is over crops.
+
+    Identical crops count as 100 dB.
+    """
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
-    return peak_signal_noise_ratio(pictures, real, data_range=1.0, reduction="none", dim=(1, 2, 3))
+    return peak_signal_noise_ratio(pictures, real, data_range=1.0, reduction="none", dim=(1, 2, 3)).clamp(max=100)
 
 
 def ssim(pictures: Tensor, real: Tensor) -> Tensor:
@@ -58,11 +61,16 @@ def sharpness(pictures: Tensor, real: Tensor) -> Tensor:
     return laplacian_variance(pictures) / laplacian_variance(real).mean().clamp_min(1e-12)
 
 
+def sharpness_ratio(pictures: np.ndarray, real: np.ndarray) -> float:
+    """The mean of `sharpness` for uint8 (N, S, S, 3) against uint8 (M, S, S, 3)."""
+    return float(sharpness(as_tensor(pictures), as_tensor(real)).mean())
+
+
 def load_lpips() -> nn.Module:
     """LPIPS: learned perceptual distance (Zhang et al. 2018), stock `lpips` 0.1, net="alex".
 
-    The module takes two batches (N, 3, S, S) in [-1, 1]. AlexNet's convolutions come from `alexnet_features.safetensors`
-    of $VAEGAN_MODELS, the weights of the features from the package itself.
+    The module takes two batches (N, 3, S, S) in [-1, 1]. AlexNet's convolutions come from ALEXNET of $VAEGAN_MODELS,
+    the weights of its features from the package lpips itself.
 
     Raises:
         UserError: AlexNet's weights are not at hand, or are not AlexNet's.

@@ -1,0 +1,87 @@
+"""`vaegan evaluate`: a model's figures on stills, clips and photos, beside those of the baselines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    output: Annotated[Path, typer.Option(help="Folder for metrics.json, report.md and pictures.")],
+    model: Annotated[str, typer.Option(help="A shipped model's name or a model folder.")] = "paper-vaegan",
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data set whose val split is reconstructed.", show_default="faces of VAEGAN_DATA"),
+    ] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of driving clips.", show_default="clips/dev of VAEGAN_DATA")
+    ] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of portraits.", show_default="photos of VAEGAN_DATA")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few stills, clips and photos, in about two minutes.")] = False,
+    seed: Annotated[int, typer.Option(help="Of all choices and samples.")] = 0,
+    embedder: Annotated[
+        Path | None, typer.Option(metavar="FILE.onnx", help="Another face embedder of the ArcFace kind.")
+    ] = None,
+    inception: Annotated[
+        Path | None, typer.Option(metavar="FILE.pth", help="Inception weights for FID, KID and Inception Score.")
+    ] = None,
+    i3d: Annotated[Path | None, typer.Option(metavar="FILE.pt", help="I3D network (TorchScript) for FVD.")] = None,
+) -> None:
+    """Measure a model; write metrics.json, report.md and storyboards. The same call gives the same figures."""
+    from dataclasses import replace
+
+    from vaegan.evaluation.evaluate import Sources
+    from vaegan.evaluation.evaluate import evaluate as measure
+    from vaegan.evaluation.protocol import FULL, QUICK
+    from vaegan.evaluation.report import table_lines, write_report
+    from vaegan.media import check_output
+    from vaegan.model import load_model
+
+    output.mkdir(parents=True, exist_ok=True)
+    check_output(output / "metrics.json")
+    face_model = load_model(model)
+    sources = Sources(_data(data), clips or _shared("clips/dev"), photos or _shared("photos"), embedder, inception, i3d)
+    plan = replace(QUICK if quick else FULL, seed=seed)
+    found = measure(face_model, sources, plan, progress)
+    command = f"vaegan evaluate --model {model}{' --quick' * quick} --output DIR"
+    written = write_report(found, output, command)
+    for section, table in found.tables.items():
+        typer.echo(f"\n{section}")
+        typer.echo("\n".join(table_lines(table)))
+    typer.echo("")
+    for line in found.left_out:
+        typer.echo(f"left out: {line}", err=True)
+    typer.echo(f"wrote {len(written)} files to {output}: report.md, metrics.json, pictures")
+
+
+def progress(items: Iterable, what: str, total: int) -> Iterator:
+    """`items`, with a bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return iter(track(items, what, total=total, console=console, transient=True, disable=not console.is_terminal))
+
+
+def _data(name: str | None) -> Path | None:
+    from vaegan.data.shards import find_data_set
+    from vaegan.errors import UserError
+
+    found = find_data_set(name or "faces")
+    if name and found is None:
+        raise UserError(f"no data set '{name}': set VAEGAN_DATA to the folder that holds it, or give a path")
+    return found
+
+
+def _shared(name: str) -> Path | None:
+    root = os.environ.get("VAEGAN_DATA")
+    return Path(root) / name if root and (Path(root) / name).is_dir() else None

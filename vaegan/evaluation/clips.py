@@ -1,0 +1,126 @@
+"""What a protocol runs on: driving clips, photos, and each way to make a frame of one with the other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vaegan.driver import crop_picture, encode_driver
+from vaegan.evaluation.observer import ANALYSIS_PX, Observed, Observer
+from vaegan.evaluation.warp_baseline import MeshWarp
+from vaegan.faces.tracker import FaceTracker
+from vaegan.media import VideoReader
+from vaegan.model import FaceModel
+from vaegan.render import render_decode, resize
+
+PHOTO, DRIVER, WARP, MODEL = "static photo", "driver itself", "mesh warp", "model"
+SYSTEMS = (PHOTO, DRIVER, WARP, MODEL)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A driver of T frames in the model's framing, from its first frame with a face on.
+
+    latents: (T, D); large: uint8 (T, 256, 256, 3); small: the same at the model's size (T, S, S, 3)
+    seen: at 256 px, what results are compared with; seen_small: what is left of it at the model's size
+    """
+
+    name: str
+    times: np.ndarray
+    latents: np.ndarray
+    large: np.ndarray
+    small: np.ndarray
+    seen: Observed
+    seen_small: Observed
+
+    @property
+    def deltas(self) -> np.ndarray:
+        """z_t - z_0, (T, D)."""
+        return self.latents - self.latents[0]
+
+    def displacements(self) -> np.ndarray:
+        """m_t - m_0 (T, 478, 3) in px of the 256 px crop; a lost mesh stays where it was."""
+        meshes, last = [], self.seen.mesh[np.argmax(self.seen.found)]
+        for mesh, found in zip(self.seen.mesh, self.seen.found, strict=True):
+            last = mesh if found else last
+            meshes.append(last - self.seen.mesh[np.argmax(self.seen.found)])
+        return np.array(meshes)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A photo in the model's framing: latent (D,), large and small pictures, and what is seen in either (one frame)."""
+
+    name: str
+    latent: np.ndarray
+    large: np.ndarray
+    small: np.ndarray
+    seen: Observed
+    seen_small: Observed
+
+
+def read_clip(path: Path, model: FaceModel, tracker: FaceTracker, observer: Observer, max_frames: int) -> Clip:
+    """Track, crop and encode the first `max_frames` frames of a clip, as `transfer` does, and look at them.
+
+    Raises UserError when the clip cannot be read or shows no face.
+    """
+    with VideoReader(path) as reader:
+        rate = reader.rate
+    batches = encode_driver(path, model, tracker, end=float(max_frames / rate), fps=rate, picture_size=ANALYSIS_PX)
+    frames = [frame for batch in batches for frame in batch if frame.latent is not None]
+    large = np.stack([frame.picture for frame in frames])
+    small = reduced(large, model.size)
+    return Clip(
+        Path(path).stem,
+        np.array([frame.time - frames[0].time for frame in frames]),
+        np.stack([frame.latent for frame in frames]),
+        large,
+        small,
+        observer.watch(large),
+        observer.watch(small),
+    )
+
+
+def read_portrait(path: Path, model: FaceModel, tracker: FaceTracker, observer: Observer) -> Portrait:
+    """A photo as `transfer` reads it. Raises UserError when it cannot be read or shows no face."""
+    from vaegan.transfer import read_photo
+
+    photo = read_photo(path, model, tracker)
+    large = crop_picture(photo.image, photo.crop, ANALYSIS_PX)
+    return _portrait(Path(path).stem, photo.latent, large, model.size, observer)
+
+
+def first_frame(clip: Clip, observer: Observer) -> Portrait:
+    """The clip's first frame as the photo."""
+    return _portrait(clip.name, clip.latents[0], clip.large[0], clip.small.shape[1], observer)
+
+
+def _portrait(name: str, latent: np.ndarray, large: np.ndarray, size: int, observer: Observer) -> Portrait:
+    small = reduced(large[None], size)[0]
+    return Portrait(name, latent, large, small, observer.look([large]), observer.look([small]))
+
+
+def reduced(pictures: np.ndarray, size: int) -> np.ndarray:
+    """uint8 (N, 256, 256, 3) -> (N, size, size, 3)."""
+    return np.stack([resize(picture.astype(np.float32) / 255, size) for picture in pictures])
+
+
+def frames_of(system: str, photo: Portrait, clip: Clip, model: FaceModel) -> np.ndarray:
+    """The photo moved by the clip in one of the ways of SYSTEMS: uint8 (T, S, S, 3), all at the model's size."""
+    if system == MODEL:
+        return render_decode(model, photo.latent, clip.deltas, model.size)
+    if system == WARP:
+        warp = MeshWarp(photo.large, photo.seen.mesh[0])
+        return reduced(np.stack([warp(moved) for moved in clip.displacements()]), model.size)
+    if system == PHOTO:
+        return np.repeat(photo.small[None], len(clip.small), 0)
+    return clip.small
+
+
+def seen_of(system: str, frames: np.ndarray, photo: Portrait, clip: Clip, observer: Observer) -> Observed:
+    """What is seen in `frames_of`; photo and driver have been looked at already."""
+    if system == PHOTO:
+        return photo.seen_small.repeated(len(frames))
+    if system == DRIVER:
+        return clip.seen_small
+    return observer.watch(frames)

@@ -1,0 +1,178 @@
+"""One evaluation of one model: everything that data and weights at hand allow, the rest named with its reason."""
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from torch import nn
+
+from vaegan.errors import UserError
+from vaegan.evaluation import protocol, stills
+from vaegan.evaluation.clips import DRIVER, MODEL
+from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
+from vaegan.evaluation.embedder import Embedder
+from vaegan.evaluation.metrics import as_tensor, load_lpips, measure_pictures, sharpness
+from vaegan.evaluation.observer import Observer
+from vaegan.evaluation.protocol import Board, Plan, Progress
+from vaegan.evaluation.tables import Row, Table, as_json, bootstrap, single, summarise
+from vaegan.faces.tracker import FaceTracker
+from vaegan.model import FaceModel
+
+PACKAGES = ("torch", "torchmetrics", "lpips", "opencv-python-headless", "ai-edge-litert", "numpy")
+SAMPLES = "prior samples"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What to measure on (None: not at hand), and third-party networks given by path.
+
+    data: data set with a `val` split; clips, photos: folders; embedder, inception, i3d: files
+    """
+
+    data: Path | None
+    clips: Path | None
+    photos: Path | None
+    embedder: Path | None = None
+    inception: Path | None = None
+    i3d: Path | None = None
+
+
+@dataclass
+class Evaluation:
+    """What was found: tables by section, the rows of single clips behind them, and what to show.
+
+    left_out: what was not measured, and why. material: what it was measured on, in words.
+    pictures: name -> uint8 (N, S, S, 3), the rows of a picture grid. boards: storyboards.
+    """
+
+    model: dict[str, Any]
+    plan: Plan
+    tables: dict[str, Table] = field(default_factory=dict)
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    material: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    boards: list[Board] = field(default_factory=list, repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """What metrics.json holds. No time and no path is in it: the same run gives the same file."""
+        return {
+            "model": self.model,
+            "plan": asdict(self.plan),
+            "material": self.material,
+            "figures": self.tables,
+            "left_out": self.left_out,
+            "rows": {section: as_json(rows) for section, rows in self.rows.items()},
+            "packages": {name: _version(name) for name in PACKAGES},
+        }
+
+    def attempt(self, what: str, load: Callable[[], T]) -> T | None:
+        """What `load` gives; where the user lacks something for it, None and a line that says so."""
+        try:
+            return load()
+        except UserError as error:
+            self.left_out.append(f"{what}: {error}")
+            return None
+
+
+def evaluate(model: FaceModel, sources: Sources, plan: Plan, progress: Progress) -> Evaluation:
+    """Measure all that can be measured.
+
+    Raises UserError when there is nothing to measure on, or a file given by path cannot be used.
+    """
+    if sources.data is None and sources.clips is None:
+        raise UserError("nothing to evaluate on: set VAEGAN_DATA, or give --data, or --clips and --photos")
+    config = {"scale": model.framing.scale, "follow": model.framing.follow}
+    found = Evaluation({"name": model.name, "id": model.id, "size": model.size, "framing": config}, plan)
+    perceptual = found.attempt("LPIPS", load_lpips)
+    embedder = Embedder(sources.embedder) if sources.embedder else found.attempt("identity", Embedder)
+    observer = found.attempt("all figures of motion", lambda: Observer(embedder, plan.embed_every))
+    if sources.data is None:
+        found.left_out.append("reconstruction and prior samples: no data set in VAEGAN_DATA, and no --data")
+    else:
+        _measure_stills(found, model, sources, observer, perceptual, progress)
+    if sources.clips is None:
+        found.left_out.append("self- and cross-reenactment: no clips in VAEGAN_DATA, and no --clips")
+    elif observer is not None:
+        _measure_clips(found, model, sources, observer, perceptual, progress)
+    return found
+
+
+def _measure_stills(
+    found: Evaluation,
+    model: FaceModel,
+    sources: Sources,
+    observer: Observer | None,
+    perceptual: nn.Module | None,
+    progress: Progress,
+) -> None:
+    plan, seed = found.plan, found.plan.seed
+    crops = stills.read_stills(sources.data, model, "val", plan.stills, seed)
+    found.material["stills"] = f"{len(crops)} crops of the val split of {sources.data.name}, {model.size} px"
+    pca = f"PCA-{model.latent_dim}"
+    systems: dict[str, Callable[[], np.ndarray]] = {MODEL: lambda: stills.reconstruct(model, crops)}
+    if (sources.data / "index.csv").is_file():
+        systems[pca] = lambda: stills.pca_reconstruct(sources.data, model, crops)
+    else:
+        found.left_out.append(f"{pca}: {sources.data.name} has no index.csv, so no train split to fit it on")
+    made = {"input": crops}
+    table = found.tables.setdefault("reconstruction", {})
+    for system in progress(list(systems), "reconstruction", len(systems)):
+        made[system] = systems[system]()
+        figures = measure_pictures(made[system], crops, perceptual)
+        table[system] = {name: bootstrap(values, seed) for name, values in figures.items()}
+    samples = stills.sample(model, plan.samples, seed)
+    sharp = sharpness(as_tensor(samples), as_tensor(crops)).double().numpy()
+    found.tables["samples"] = {SAMPLES: {"sharpness": bootstrap(sharp, seed)}}
+    if observer is not None:
+        seen = observer.look(progress(samples, SAMPLES, len(samples)))
+        found.tables["samples"][SAMPLES]["found"] = bootstrap(seen.found.astype(float), seed)
+    found.pictures = {name: pictures[:16] for name, pictures in made.items()} | {SAMPLES: samples[:16]}
+    inception = load_inception(sources.inception)
+    if isinstance(inception, str):
+        found.left_out.append(inception)
+        return
+    for target, pictures in ((table[MODEL], made[MODEL]), (found.tables["samples"][SAMPLES], samples)):
+        figures = inception_figures(inception, pictures, crops, seed)
+        target |= {name: single(value, len(pictures)) for name, value in figures.items()}
+
+
+def _measure_clips(
+    found: Evaluation,
+    model: FaceModel,
+    sources: Sources,
+    observer: Observer,
+    perceptual: nn.Module | None,
+    progress: Progress,
+) -> None:
+    plan = found.plan
+    tracker = FaceTracker("mediapipe")
+    clips = protocol.clip_files(sources.clips, plan)
+    found.material["clips"] = f"{len(clips)} clips of {sources.clips.name}, at most {plan.frames} frames of each"
+    rows, boards = protocol.self_reenactment(clips, model, tracker, observer, perceptual, plan, progress)
+    found.rows["self"], found.tables["self"] = rows, summarise(rows, plan.seed)
+    found.boards += boards
+    if sources.photos is None:
+        found.left_out.append("cross-reenactment: no photos in VAEGAN_DATA, and no --photos")
+        return
+    photos = protocol.photo_files(sources.photos, plan)
+    found.material["photos"] = f"{len(photos)} photos of {sources.photos.name}, {plan.photos} for each clip"
+    videos = VideoDistance(sources.i3d) if sources.i3d else None
+    if videos is None:
+        found.left_out.append("FVD: no I3D network given with --i3d")
+    rows, boards = protocol.cross_reenactment(clips, photos, model, tracker, observer, videos, plan, progress)
+    found.rows["cross"], found.tables["cross"] = rows, summarise(rows, plan.seed)
+    found.boards += boards
+    for system, figures in found.tables["cross"].items() if videos else ():
+        figures["fvd"] = single(videos.compute(system, DRIVER), len(videos.features[system]))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

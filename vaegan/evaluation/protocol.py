@@ -1,0 +1,206 @@
+"""The three evaluations: reconstruction of stills, self-reenactment of clips, photos moved by other people's clips."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from vaegan.errors import UserError
+from vaegan.evaluation import metrics
+from vaegan.evaluation.clips import (
+    DRIVER,
+    SYSTEMS,
+    Clip,
+    Portrait,
+    first_frame,
+    frames_of,
+    read_clip,
+    read_portrait,
+    seen_of,
+)
+from vaegan.evaluation.distributions import VideoDistance
+from vaegan.evaluation.observer import Observed, Observer
+from vaegan.evaluation.tables import Row
+from vaegan.faces.tracker import FaceTracker
+from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from vaegan.model import FaceModel
+
+COLUMNS = 8
+Progress = Callable[[Iterable, str, int], Iterator]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured; every choice is made by `seed` and the sorted names of the files.
+
+    stills: val crops (None: all); samples: drawn from the prior; clips: driving clips; photos: for each clip;
+    frames: of a clip, from its start, at its own rate; embed_every: frames between two looks at identity
+    """
+
+    stills: int | None = None
+    samples: int = 500
+    clips: int = 1_000
+    photos: int = 4
+    frames: int = 150
+    embed_every: int = 5
+    seed: int = 0
+
+
+FULL = Plan()
+QUICK = Plan(stills=256, samples=64, clips=3, photos=2, frames=50)
+
+
+@dataclass
+class Board:
+    """A storyboard: times (C,) s and, for each row, its name and uint8 frames (C, S, S, 3)."""
+
+    name: str
+    times: np.ndarray
+    rows: dict[str, np.ndarray] = field(repr=False)
+
+
+def board_of(name: str, times: np.ndarray, frames: dict[str, np.ndarray]) -> Board:
+    """COLUMNS frames, evenly spread."""
+    chosen = np.linspace(0, len(times) - 1, min(COLUMNS, len(times))).round().astype(int)
+    return Board(name, times[chosen], {system: pictures[chosen] for system, pictures in frames.items()})
+
+
+def self_reenactment(
+    paths: list[Path],
+    model: FaceModel,
+    tracker: FaceTracker,
+    observer: Observer,
+    perceptual: nn.Module | None,
+    plan: Plan,
+    progress: Progress,
+) -> tuple[list[Row], list[Board]]:
+    """Every clip is driver and, with its first frame, photo; the frames that are to come out are known."""
+    rows, boards = [], []
+    for path in progress(paths, "self-reenactment", len(paths)):
+        clip = _read(read_clip, path, model, tracker, observer, plan.frames)
+        if clip is None:
+            continue
+        photo = first_frame(clip, observer)
+        frames = {system: frames_of(system, photo, clip, model) for system in SYSTEMS}
+        for system in SYSTEMS:
+            seen = seen_of(system, frames[system], photo, clip, observer)
+            figures = {
+                "keypoints": metrics.keypoint_distance(seen, clip.seen),
+                "expression_distance": metrics.expression_distance(seen, clip.seen),
+                "pose_error": metrics.pose_error(seen, clip.seen),
+                "found": float(seen.found.mean()),
+            }
+            if system != DRIVER and len(clip.small) > 1:  # its pictures are the target, and the first is given
+                pictures = metrics.measure_pictures(frames[system][1:], clip.small[1:], perceptual)
+                figures |= {name: float(values.mean()) for name, values in pictures.items()}
+            rows.append(Row(system, clip.name, clip.name, figures))
+        boards.append(board_of(f"self-{clip.name}", clip.times, {s: frames[s] for s in SYSTEMS}))
+    return rows, boards
+
+
+def cross_reenactment(
+    clip_paths: list[Path],
+    photo_paths: list[Path],
+    model: FaceModel,
+    tracker: FaceTracker,
+    observer: Observer,
+    videos: VideoDistance | None,
+    plan: Plan,
+    progress: Progress,
+) -> tuple[list[Row], list[Board]]:
+    """Every clip moves `plan.photos` photos; which, `pairs` says. videos: collects what FVD needs."""
+    rows, boards = [], []
+    chosen = pairs(len(clip_paths), len(photo_paths), plan.photos, plan.seed)
+    portraits: dict[int, Portrait | None] = {}
+    clip: Clip | None = None
+    last = -1
+    for number, photo_number in progress(chosen, "cross-reenactment", len(chosen)):
+        if number != last:
+            clip, last = _read(read_clip, clip_paths[number], model, tracker, observer, plan.frames), number
+        if photo_number not in portraits:
+            portraits[photo_number] = _read(read_portrait, photo_paths[photo_number], model, tracker, observer)
+        photo = portraits[photo_number]
+        if clip is None or photo is None:
+            continue
+        frames = {system: frames_of(system, photo, clip, model) for system in SYSTEMS}
+        for system in SYSTEMS:
+            seen = seen_of(system, frames[system], photo, clip, observer)
+            if videos is not None:
+                videos.add(system, frames[system])
+            rows.append(Row(system, clip.name, photo.name, motion_figures(seen, frames[system], photo, clip)))
+        if not any(board.name.endswith(clip.name) for board in boards):
+            shown = {s: frames[s] for s in (DRIVER, *(s for s in SYSTEMS if s != DRIVER))}
+            boards.append(board_of(f"cross-{photo.name}-{clip.name}", clip.times, shown))
+    return rows, boards
+
+
+def motion_figures(seen: Observed, frames: np.ndarray, photo: Portrait, clip: Clip) -> dict[str, float]:
+    """The figures of one cross-reenactment; identity only where there is an embedder."""
+    figures = {
+        "pose_r": metrics.pose_r(seen, clip.seen),
+        "pose_gain": metrics.pose_gain(seen, clip.seen),
+        "expression_r": metrics.expression_r(seen, clip.seen),
+        "expression_gain": metrics.expression_gain(seen, clip.seen),
+        "smile_bias": metrics.smile_bias(seen, photo.seen, clip.seen),
+        "jitter": metrics.jitter(seen, clip.seen),
+        "found": float(seen.found.mean()),
+        "sharpness": metrics.sharpness_ratio(frames, photo.small[None]),
+    }
+    if seen.embeddings is not None and photo.seen.embeddings is not None:
+        figures = {"identity": metrics.identity(seen.embeddings, photo.seen.embeddings[0]), **figures}
+    return figures
+
+
+def pairs(clips: int, photos: int, per_clip: int, seed: int) -> list[tuple[int, int]]:
+    """(clip, photo) numbers, `per_clip` photos for each clip: dealt like shuffled cards, so that all are used alike."""
+    per_clip = min(per_clip, photos)
+    generator = np.random.default_rng(seed)
+    deck: list[int] = []
+    dealt = []
+    for clip in range(clips):
+        hand: list[int] = []
+        while len(hand) < per_clip:
+            deck = deck or generator.permutation(photos).tolist()
+            at = next((i for i, card in enumerate(deck) if card not in hand), None)
+            if at is None:
+                deck += generator.permutation(photos).tolist()
+                continue
+            hand.append(deck.pop(at))
+        dealt += [(clip, photo) for photo in hand]
+    return dealt
+
+
+def chosen_files(folder: Path, suffixes: Iterable[str], count: int, seed: int) -> list[Path]:
+    """At most `count` files of a folder with one of these endings, sorted; a seeded choice where there are more.
+
+    Raises UserError when there is none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    if not files:
+        raise UserError(f"{folder} holds none of the files looked for ({', '.join(sorted(suffixes))})")
+    if len(files) <= count:
+        return files
+    return [files[i] for i in sorted(np.random.default_rng(seed).choice(len(files), count, replace=False))]
+
+
+def clip_files(folder: Path, plan: Plan) -> list[Path]:
+    return chosen_files(folder, VIDEO_SUFFIXES - {""}, plan.clips, plan.seed)
+
+
+def photo_files(folder: Path, plan: Plan) -> list[Path]:
+    return chosen_files(folder, IMAGE_SUFFIXES, 1_000, plan.seed)
+
+
+def _read(reader: Callable, path: Path, *arguments: Any) -> Any:
+    """What `reader` makes of a file; one that cannot be used is named and left out."""
+    try:
+        return reader(path, *arguments)
+    except UserError as error:
+        print(f"left out: {error}", file=sys.stderr)
+        return None

@@ -1,0 +1,63 @@
+"""Rows of figures, and what they come to: means over clips with intervals by bootstrap."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+RESAMPLES = 2000
+Figure = dict[str, float | None]
+Table = dict[str, dict[str, Figure]]
+"""System -> name of the figure -> mean, low, high (95 % interval), n."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one system on one clip (and photo)."""
+
+    system: str
+    clip: str
+    photo: str
+    figures: dict[str, float]
+
+
+def summarise(rows: list[Row], seed: int) -> Table:
+    """system -> figure -> mean over clips (of the means of each clip's photos) and its 95 % interval."""
+    table: Table = {}
+    for system in dict.fromkeys(row.system for row in rows):
+        mine = [row for row in rows if row.system == system]
+        names = dict.fromkeys(name for row in mine for name in row.figures)
+        table[system] = {}
+        for name in names:
+            by_clip: dict[str, list[float]] = {}
+            for row in mine:
+                if np.isfinite(row.figures.get(name, np.nan)):
+                    by_clip.setdefault(row.clip, []).append(row.figures[name])
+            table[system][name] = bootstrap(np.array([np.mean(v) for v in by_clip.values()]), seed)
+    return table
+
+
+def bootstrap(values: np.ndarray, seed: int) -> Figure:
+    """Mean of values (N,) and its 95 % percentile interval (Efron 1979); None where N is 0, no interval for 1."""
+    if not len(values):
+        return {"mean": None, "low": None, "high": None, "n": 0}
+    generator = np.random.default_rng(seed)
+    means = np.concatenate(
+        [values[generator.integers(0, len(values), (100, len(values)))].mean(1) for _ in range(RESAMPLES // 100)]
+    )
+    low, high = np.percentile(means, [2.5, 97.5]) if len(values) > 1 else (None, None)
+    figures = {"mean": values.mean(), "low": low, "high": high}
+    return {name: None if v is None else round(float(v), 5) for name, v in figures.items()} | {"n": len(values)}
+
+
+def as_json(rows: list[Row]) -> list[dict[str, Any]]:
+    """Rows with rounded figures, None for what could not be measured."""
+    return [
+        asdict(row) | {"figures": {k: round(v, 5) if np.isfinite(v) else None for k, v in row.figures.items()}}
+        for row in rows
+    ]
+
+
+def single(value: float | None, n: int) -> Figure:
+    """A figure that is one number for the whole set, without an interval."""
+    return {"mean": None if value is None else round(value, 5), "low": None, "high": None, "n": n}
