@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -251,6 +250,8 @@ def test_ctrl_c_leaves_nothing_behind(shelf, tmp_path, reference):
 
 
 def test_full_disk_is_one_line_and_leaves_nothing(shelf, tmp_path):
+    resource = pytest.importorskip("resource")
+
     def little_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 

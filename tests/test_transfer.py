@@ -150,7 +150,7 @@ def test_real_photo_and_clip(data_dir, models_dir, tmp_path):
     assert np.abs(steps[0].image - own).max() == 0
     seen = job.compare(steps[0])[:, :256].astype(int)
     coarse = [p.reshape(8, 32, 8, 32, 3).mean(axis=(1, 3)) for p in (seen, own)]
-    assert np.abs(coarse[0] - coarse[1]).mean() < 8  # the photo, as sharp as 8x8 px are
+    assert np.abs(coarse[0] - coarse[1]).mean() < 12  # the photo, as sharp as 8x8 px are
     assert np.abs(steps[-1].image - own).mean() > 1
 
 
@@ -287,18 +287,31 @@ def test_impossible_settings_are_refused(option, value):
         Settings(**{option: value})
 
 
-def test_pose_difference_is_told_with_degrees_and_help():
+def test_pose_difference_is_measured_where_the_framing_leaves_it():
     assert pose_note(np.array([5, 0, 0]), np.array([-9, 0, 0]), follow=False) is None
-    note = pose_note(np.array([5, 2, 0]), np.array([-20, 20, 0]), follow=False)
-    assert "yaw +25, pitch -18 degrees" in note and "--reference best" in note
+    assert pose_note(np.array([5, 2, 0]), np.array([-20, 20, 0]), follow=False) == "yaw +25, pitch -18 degrees"
     assert pose_note(np.array([0, 0, 30]), np.zeros(3), follow=True) is None
-    assert "roll +30" in pose_note(np.array([0, 0, 30]), np.zeros(3), follow=False)
+    assert pose_note(np.array([0, 0, 30]), np.zeros(3), follow=False) == "roll +30 degrees"
 
 
-def test_pose_difference_between_photo_and_driver_is_noticed(driver, monkeypatch, caplog):
-    poses = iter([np.array([30.0, 0, 0])])
-    monkeypatch.setattr("vaegan.transfer.head_pose", lambda mesh: next(poses))
+@pytest.mark.parametrize("reference", ["first", 3])
+def test_pose_difference_between_photo_and_driver_is_told_once_with_what_helps(driver, monkeypatch, caplog, reference):
+    monkeypatch.setattr("vaegan.transfer.head_pose", lambda mesh: np.array([30.0, 0, 0]))
     monkeypatch.setattr("vaegan.driver.head_pose", lambda mesh: np.zeros(3))
     with caplog.at_level(logging.WARNING):
-        list(run(driver, end=0.5).frames())
-    assert "yaw +30 degrees" in caplog.text
+        list(run(driver, end=0.5, reference=reference).frames())
+    assert len(caplog.messages) == 1
+    assert "yaw +30 degrees" in caplog.messages[0] and "--reference best" in caplog.messages[0]
+
+
+def test_two_faces_in_the_photo_are_told(driver, caplog):
+    photo = picture(x=20, y=40)
+    with caplog.at_level(logging.WARNING):
+        job = Transfer(photo, driver, PoolModel(), tracker=TwoFaces())
+    assert "the photo shows 2 faces; the largest is used" in caplog.messages
+    assert job.photo.crop.cx == pytest.approx(40, abs=1)
+
+
+class TwoFaces(SquareTracker):
+    def detect(self, image):
+        return super().detect(image) * 2

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from vaegan.driver import BATCH, READ_AHEAD, DriverFrame, crop_picture, encode_c
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform, framing, head_pose
 from vaegan.media import VideoReader, read_image
+from vaegan.media.images import rgb_array
 from vaegan.motion import Motion
 from vaegan.render import render_decode
 from vaegan.samples import find_driver, find_photo
@@ -94,9 +96,11 @@ class Step:
 
 
 def read_photo(photo: str | Path | np.ndarray, model: FaceModel, tracker: FaceTracker) -> Photo:
-    """Find the largest face of a photo (file, shipped name or uint8 (H, W, 3)) and encode it. Raises UserError."""
+    """Find the largest face of a photo (file, shipped name or uint8 (H, W, 3)) and encode it.
+
+    Raises UserError; ValueError for an array of another kind."""
     name = "the photo" if isinstance(photo, np.ndarray) else str(photo)
-    image = photo if isinstance(photo, np.ndarray) else read_image(find_photo(photo))
+    image = rgb_array(photo) if isinstance(photo, np.ndarray) else read_image(find_photo(photo))
     faces = tracker.detect(image)
     if not faces:
         raise UserError(f"{name}: no face found; use a photo that shows one face from the front, well lit")
@@ -109,16 +113,11 @@ def read_photo(photo: str | Path | np.ndarray, model: FaceModel, tracker: FaceTr
 
 
 def pose_note(photo: np.ndarray, reference: np.ndarray, follow: bool) -> str | None:
-    """What to tell when photo and reference frame, yaw, pitch, roll in degrees, look different ways."""
+    """How far photo and reference frame, yaw, pitch, roll in degrees, look different ways, where it is worth a word."""
     axes = ("yaw", "pitch") if follow else ("yaw", "pitch", "roll")
     off = {axis: float(p - r) for axis, p, r in zip(axes, photo, reference, strict=False)}
-    if max(map(abs, off.values())) <= POSE_DEGREES:
-        return None
     told = ", ".join(f"{axis} {value:+.0f}" for axis, value in off.items() if abs(value) > POSE_DEGREES)
-    return (
-        f"photo and reference frame of the driver differ in head pose by {told} degrees, which distorts the result; "
-        "--reference best, a --start where the driver looks the same way, or another photo helps"
-    )
+    return f"{told} degrees" if told else None
 
 
 class Transfer:
@@ -151,7 +150,7 @@ class Transfer:
             self._take(driver)
         else:
             path = find_driver(driver, model.name)
-            if path.suffix == ".motion":
+            if path.suffix.lower() == ".motion":
                 motion = Motion.load(path)
                 motion.check_model(model.id, str(path))
                 self._take(motion)
@@ -175,20 +174,32 @@ class Transfer:
         self.path, self.rate, self.has_audio = path, reader.rate, reader.has_audio
         self.expected = reader.expected_frames
 
-    def frames(self) -> Iterator[Step]:
+    @property
+    def reads_first(self) -> bool:
+        """Whether the whole driver is read before the first frame of the result."""
+        return self.given is None and not self.settings.streams
+
+    def frames(self, on_read: Callable[[int], None] = lambda frames: None) -> Iterator[Step]:
         """The result, frame by frame, computed in a thread of its own a little ahead of the caller.
 
+        on_read: called with the number of further driver frames read, where `reads_first`
         Raises UserError when the driver shows no face.
         """
-        one_pass = self.given is None and self.settings.streams
-        steps = self._stream() if one_pass else self._from_motion(*self._read())
+        if self.given is None and not self.reads_first:
+            steps = self._stream()
+        else:
+            steps = self._from_motion(*self._read(on_read))
         with closing(prefetch(steps, 2 * BATCH)) as ahead:
             yield from ahead
 
     def compare(self, step: Step) -> np.ndarray:
         """Photo, driver (where there is one) and result side by side, uint8 (size, 2 or 3 times size, 3)."""
-        shown = [crop_picture(self.photo.image, self.photo.crop, self.settings.size)]
-        return np.hstack([*shown, *([] if step.driver is None else [step.driver]), step.image])
+        driver = [] if step.driver is None else [step.driver]
+        return np.hstack([self._photo_picture, *driver, step.image])
+
+    @cached_property
+    def _photo_picture(self) -> np.ndarray:
+        return crop_picture(self.photo.image, self.photo.crop, self.settings.size)
 
     def _stream(self) -> Iterator[Step]:
         """One pass: every batch of the driver is shown as soon as it is encoded."""
@@ -206,11 +217,14 @@ class Transfer:
             seen += [DriverFrame(f.time, f.found, f.latent, f.box, f.pose) for f in batch]
         self.motion = Motion.from_frames(seen, self.model, self.rate)
 
-    def _read(self) -> tuple[Motion, list[CropTransform | None]]:
+    def _read(self, on_read: Callable[[int], None]) -> tuple[Motion, list[CropTransform | None]]:
         """First of two passes: all latents, and where the driver's crops were."""
         if self.given is not None:
             return self.given, []
-        seen = [f for batch in self._encode(0) for f in batch]
+        seen: list[DriverFrame] = []
+        for batch in self._encode(0):
+            seen += batch
+            on_read(len(batch))
         return Motion.from_frames(seen, self.model, self.rate), [f.crop for f in seen]
 
     def _from_motion(self, motion: Motion, crops: list[CropTransform | None]) -> Iterator[Step]:
@@ -247,9 +261,16 @@ class Transfer:
         return render_decode(self.model, self.photo.latent, deltas, self.settings.size)
 
     def _note_pose(self, reference: np.ndarray) -> None:
-        note = pose_note(self.photo.pose, reference, self.model.framing.follow)
-        if note:
-            log.warning(note)
+        off = pose_note(self.photo.pose, reference, self.model.framing.follow)
+        if off is None:
+            return
+        s = self.settings
+        frame = "the mean pose" if s.motion == "absolute" else "the reference frame"
+        best = "--reference best, " if s.motion == "relative" and s.reference != "best" else ""
+        log.warning(
+            f"the photo's head is turned from {frame} of the driver by {off}, which distorts the result; "
+            f"{best}a part of the driver (--start, --end) that looks the same way or another photo helps"
+        )
 
 
 def animate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import sys
 import warnings
 
@@ -17,6 +18,7 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, 
 def run(app: typer.Typer) -> None:
     """Run a command and exit. What the user can mend becomes one line; our own bugs keep their traceback."""
     warnings.showwarning = _show_warning
+    logging.lastResort.setFormatter(logging.Formatter("note: %(message)s"))  # the handler of who configures none
     try:
         app()
     except UserError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -117,9 +118,12 @@ class _Job:
 
 
 def _load(model: str, device: str):
+    import torch
+
     from vaegan.model import load_model
     from vaegan.transfer import choose_device
 
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # the other cores read, track and write meanwhile
     return load_model(model, device=choose_device(device))
 
 
@@ -145,12 +149,13 @@ def _run(job: _Job, model, settings, dry_run: bool) -> None:
         audio_end=settings.end,
     )
     began = time.perf_counter()
-    with writer, _progress(run.expected) as advance, closing(run.frames()) as steps:
+    total = run.expected and run.expected * (2 if run.reads_first else 1)
+    with writer, _progress(total) as advance, closing(run.frames(on_read=advance)) as steps:
         for step in steps:
             writer.write(run.compare(step) if job.compare else step.image)
             if job.storyboard:
                 board.add(step.time, [p for p in (step.driver, step.image) if p is not None])
-            advance()
+            advance(1)
     seconds = time.perf_counter() - began
     if job.storyboard:
         write_image(job.storyboard, board.image())
@@ -187,7 +192,7 @@ def _say_plan(job: _Job, run, width: int, audio: bool) -> None:
 
 @contextmanager
 def _progress(total: int | None):
-    """A bar on stderr, where that is a terminal; yields what to call after each frame."""
+    """A bar on stderr, where that is a terminal; yields what to call with the number of frames done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -195,7 +200,7 @@ def _progress(total: int | None):
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
+        yield lambda frames: bar.advance(task, frames)
 
 
 def main() -> None:
