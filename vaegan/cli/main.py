@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from vaegan.cli.run import run
 
 COMMANDS = {
+    "evaluate": "vaegan.cli.evaluate",
     "info": "vaegan.cli.info",
     "motion": "vaegan.cli.motion",
 }

@@ -261,5 +261,5 @@ def identity(embeddings: np.ndarray, photo: np.ndarray) -> float:
 
     Frames without a face (rows of NaN) are left out; 0, as between strangers, when there is no other.
     """
-    cosines = (embeddings @ photo)[np.isfinite(embeddings).all(1)]
-    return float(cosines.mean()) if len(cosines) else 0.0
+    faces = embeddings[np.isfinite(embeddings).all(1)]
+    return float((faces @ photo).mean()) if len(faces) else 0.0
