@@ -96,7 +96,9 @@ def first_time(container: av.container.InputContainer) -> Fraction:
     return streams[0].start_time * streams[0].time_base if streams else Fraction(0)
 
 
-def from_time(path: str | os.PathLike, seconds: float | None, read: Callable, time_of: Callable) -> Iterator[Any]:
+def from_time(
+    path: str | os.PathLike, seconds: float | None, read: Callable, time_of: Callable, damage: list[str]
+) -> Iterator[Any]:
     """Read a stream from an item at or before a clock time on, or from its beginning where there is none.
 
     Formats without an index (MPEG) seek by guess and land behind the time asked for: then it is tried further ahead,
@@ -107,9 +109,11 @@ def from_time(path: str | os.PathLike, seconds: float | None, read: Callable, ti
         seconds: the clock time of the file (not counted from its first picture); None is its beginning.
         read: container -> (stream, iterator over its items).
         time_of: item -> its clock time in s, or None.
+        damage: where `read` puts what it could not decode; a seek into the middle of a packet does not count.
     """
     for back in (0.0, 2.0, 10.0, None):
         with open_media(path) as container:
+            damage.clear()
             stream, items = read(container)
             begin = float((stream.start_time or 0) * stream.time_base)
             seek = seconds is not None and back is not None and seconds - back > begin
@@ -121,6 +125,8 @@ def from_time(path: str | os.PathLike, seconds: float | None, read: Callable, ti
             first = next(items, None)
             if seek and (first is None or time_of(first) is None or time_of(first) > seconds):
                 continue
+            if seek:
+                damage.clear()
             if first is not None:
                 yield first
                 yield from items

@@ -182,14 +182,13 @@ class _File:
         self.damage = ""
 
         def read(container):
-            reasons.clear()
             stream = video_stream(container, self.path)
             return stream, decode(container, stream, reasons)
 
         step = float(1 / self.rate)
         last, until = -step, 0.0
         clock_start = self._origin + start if start else None
-        for frame in from_time(self.path, clock_start, read, _clock):
+        for frame in from_time(self.path, clock_start, read, _clock, reasons):
             clock = _clock(frame)
             time = last + step if clock is None else clock - self._origin
             if time <= last:

@@ -85,7 +85,7 @@ class Sound:
             return stream, (p for p in container.demux(stream) if p.pts is not None and p.dts is not None and p.size)
 
         try:
-            for packet in from_time(self._path, self._begin - _LEAD_SECONDS, read, _packet_clock):
+            for packet in from_time(self._path, self._begin - _LEAD_SECONDS, read, _packet_clock, []):
                 base = packet.time_base
                 offset = round(self._begin / base)
                 packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
@@ -100,13 +100,12 @@ class Sound:
         damage: list[str] = []
 
         def read(container):
-            damage.clear()
             stream = container.streams[self._index]
             return stream, decode(container, stream, damage)
 
         resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
         position = None
-        for frame in from_time(self._path, self._begin, read, _packet_clock):
+        for frame in from_time(self._path, self._begin, read, _packet_clock, damage):
             clock = _packet_clock(frame)
             if position is None:
                 position = round(((clock or 0.0) - self._begin) * rate)
