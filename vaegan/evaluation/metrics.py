@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -86,7 +87,7 @@ def load_lpips() -> nn.Module:
         with torch.no_grad():
             for name, value in network.net.named_parameters():
                 value.copy_(weights[f"features.{name.split('.', 1)[1]}"])
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{path} does not hold AlexNet's convolutions ({error}): fetch it again") from error
     return network.eval().requires_grad_(False)
 

@@ -1,0 +1,225 @@
+"""Figures with known answers: equal inputs, known correlations, known displacements, and the order they must keep."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vaegan.errors import UserError
+from vaegan.evaluation import metrics
+from vaegan.evaluation.distributions import load_inception
+from vaegan.evaluation.embedder import Embedder, alignment
+from vaegan.evaluation.metrics import Seen
+from vaegan.evaluation.protocol import pairs
+from vaegan.evaluation.stills import fit_mirrored_pca
+from vaegan.evaluation.tables import Row, as_json, bootstrap, summarise
+from vaegan.evaluation.warp_baseline import MeshWarp
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """float (4, 3, 64, 64): smooth random pictures."""
+    noise = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(noise, size=64, mode="bicubic").clamp(0, 1)
+
+
+def mesh_at(x=0.0, y=0.0, scale=1.0):
+    """A mesh (478, 3) in 256 px, moved by x, y and scaled about its middle."""
+    mesh = np.random.default_rng(1).uniform(80, 176, (478, 3))
+    mesh[33], mesh[263] = (100, 110, 0), (150, 110, 0)
+    return (mesh - 128) * scale + 128 + [x, y, 0]
+
+
+def seen(count, expression=None, pose=None, mesh=None, found=None):
+    """Seen with zeros for what is not given; rows that are not found hold NaN."""
+    found = np.ones(count, bool) if found is None else np.asarray(found)
+    arrays = [
+        np.repeat(mesh_at()[None], count, 0) if mesh is None else mesh,
+        np.zeros((count, 51)) if expression is None else expression,
+        np.zeros((count, 3)) if pose is None else pose,
+    ]
+    return Seen(*(np.where(found.reshape(-1, *[1] * (a.ndim - 1)), a, np.nan) for a in arrays), found)
+
+
+def test_equal_pictures_have_the_best_value_of_every_figure(crops):
+    assert metrics.l1(crops, crops).tolist() == [0] * 4
+    assert metrics.psnr(crops, crops).tolist() == [100] * 4
+    for figure in (metrics.ssim, metrics.vif):
+        assert torch.allclose(figure(crops, crops), torch.ones(4), atol=1e-4)
+    assert metrics.sharpness(crops, crops).mean() == pytest.approx(1)
+
+
+def test_psnr_is_the_mean_of_each_pictures_own(crops):
+    base = crops * 0.5 + 0.25
+    off = base + torch.tensor([0.1, 0.01, 0.1, 0.01]).view(4, 1, 1, 1)
+    assert metrics.psnr(off, base).tolist() == pytest.approx([20, 40, 20, 40], abs=1e-3)
+    assert metrics.l1(off, base).tolist() == pytest.approx([0.1, 0.01, 0.1, 0.01], abs=1e-5)
+
+
+def test_more_blur_is_worse_in_every_figure(crops):
+    textured = (crops + 0.2 * torch.randn(crops.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    blurred = [textured]
+    for size in (3, 7):
+        blurred.append(torch.nn.functional.avg_pool2d(textured, size, 1, size // 2, count_include_pad=False))
+    for figure in (metrics.psnr, metrics.ssim, metrics.vif, metrics.sharpness):
+        values = [float(figure(x, textured).mean()) for x in blurred]
+        assert values[0] > values[1] > values[2]
+
+
+def test_lpips_is_zero_for_equal_pictures_and_prefers_a_small_change(models_dir, crops):
+    network = metrics.load_lpips()
+    noise = torch.randn(crops.shape, generator=torch.Generator().manual_seed(2))
+    same, little, much = (
+        metrics.lpips_distance(network, (crops + s * noise).clamp(0, 1), crops) for s in (0, 0.05, 0.3)
+    )
+    assert same.abs().max() < 1e-6
+    assert (little < much).all()
+    assert float(network.net.slice1[0].weight.abs().max()) > 0.5, "AlexNet's own filters, not a random start"
+
+
+def test_lpips_without_weights_says_where_they_belong(monkeypatch, tmp_path):
+    monkeypatch.setenv("VAEGAN_MODELS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="alexnet_features"):
+        metrics.load_lpips()
+    (tmp_path / "alexnet_features.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(UserError, match="AlexNet"):
+        metrics.load_lpips()
+    assert "FID" in load_inception(None)
+
+
+def test_correlation_weighs_each_axis_by_the_drivers_own_movement():
+    time = np.linspace(0, 20, 400)
+    driver = np.stack([3 * np.sin(time), np.cos(3 * time)], 1)
+    follows_large = np.stack([np.sin(time), np.zeros_like(time)], 1)
+    spread = driver.std(0)
+    assert metrics.correlation(driver, driver) == pytest.approx(1)
+    assert metrics.correlation(-driver, driver) == pytest.approx(-1)
+    assert metrics.correlation(follows_large, driver) == pytest.approx(spread[0] / spread.sum())
+    assert metrics.gain(follows_large, driver) == pytest.approx(spread[0] / spread.sum() / 3)
+    assert metrics.gain(0.4 * driver + 7, driver) == pytest.approx(0.4)
+    assert metrics.correlation(np.ones_like(driver), driver) == 0
+    assert metrics.correlation(driver[:2], driver[:2]) == 0
+
+
+def test_motion_is_compared_where_both_show_a_face():
+    pose = np.random.default_rng(0).normal(size=(30, 3))
+    driver = seen(30, pose=pose)
+    found = np.arange(30) % 3 > 0
+    assert metrics.pose_r(seen(30, pose=pose, found=found), driver) == pytest.approx(1)
+    assert metrics.pose_r(seen(30, pose=pose, found=np.zeros(30, bool)), driver) == 0
+    assert metrics.expression_r(seen(30), driver) == 0
+
+
+def test_smile_bias_counts_only_what_neither_photo_nor_driver_asked_for():
+    photo, driver, result = np.zeros((1, 51)), np.zeros((20, 51)), np.zeros((20, 51))
+    photo[:, metrics.SMILE] = 0.2
+    driver[:, metrics.SMILE] = np.linspace(0.3, 0.5, 20)[:, None]
+    result[:, metrics.SMILE] = 0.2 + np.linspace(0, 0.2, 20)[:, None] + 0.15
+    bias = metrics.smile_bias(seen(20, result), seen(1, photo), seen(20, driver))
+    assert bias == pytest.approx(0.15)
+    assert [metrics.BLENDSHAPES[i + 1] for i in metrics.SMILE] == ["mouthSmileLeft", "mouthSmileRight"]
+
+
+def test_jitter_is_the_ratio_of_second_differences_whatever_the_size_of_the_face():
+    shake = np.random.default_rng(0).normal(size=(40, 478, 3))
+    small = seen(40, mesh=mesh_at() + shake)
+    large = seen(40, mesh=mesh_at(scale=2) + 4 * shake)
+    assert metrics.jitter(small, small) == pytest.approx(1)
+    assert metrics.jitter(large, small) == pytest.approx(2, rel=0.05)
+    steady = mesh_at() + np.arange(40)[:, None, None]
+    assert metrics.jitter(seen(40, mesh=steady), small) == pytest.approx(0, abs=1e-9)
+
+
+def test_distances_to_the_real_frames_have_their_units():
+    real = seen(5)
+    moved = seen(5, np.full((5, 51), 0.1), np.full((5, 3), 2.0), np.repeat(mesh_at(3, 4)[None], 5, 0))
+    assert metrics.keypoint_distance(moved, real) == pytest.approx(100 * 5 / 50)
+    assert metrics.expression_distance(moved, real) == pytest.approx(0.1)
+    assert metrics.pose_error(moved, real) == pytest.approx(2)
+    nowhere = seen(5, found=np.zeros(5, bool))
+    assert np.isnan(metrics.keypoint_distance(nowhere, real))
+
+
+def test_identity_is_the_mean_cosine_and_zero_when_there_is_no_face():
+    photo = np.array([1.0, 0.0])
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0], [np.nan, np.nan]])
+    assert metrics.identity(vectors, photo) == pytest.approx(0.5)
+    assert metrics.identity(np.full((3, 1), np.nan), photo) == 0
+
+
+def test_alignment_puts_the_five_points_where_arcface_wants_them():
+    from vaegan.evaluation.embedder import _POINTS, _TARGET
+
+    turn = 0.5 * np.array([[np.cos(0.4), np.sin(0.4)], [-np.sin(0.4), np.cos(0.4)]])
+    mesh = mesh_at()
+    mesh[_POINTS, :2] = (_TARGET - [10, 20]) @ np.linalg.inv(turn).T
+    assert np.allclose(alignment(mesh).to_crop(mesh[_POINTS, :2], 112), _TARGET, atol=1e-6)
+
+
+def test_an_embedder_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        Embedder(tmp_path / "nowhere.onnx")
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(UserError, match="text"):
+        Embedder(tmp_path / "text.onnx")
+
+
+def ramp():
+    y, x = np.mgrid[:128, :128]
+    return np.stack([2 * x, 2 * y, x + y], 2).clip(0, 255).astype(np.uint8)
+
+
+def face_points():
+    """A mesh (478, 3) spread over the middle of 128 px."""
+    return np.random.default_rng(3).uniform([40, 40, -10], [88, 88, 10], (478, 3))
+
+
+def test_a_warp_without_displacement_is_the_photo():
+    photo = ramp()
+    assert np.abs(MeshWarp(photo, face_points())(np.zeros((478, 3))).astype(int) - photo).max() <= 1
+
+
+def test_a_warp_moves_the_face_and_leaves_the_corners():
+    photo, points = ramp(), face_points()
+    shifted = MeshWarp(photo, points)(np.tile([6.0, -4.0, 0.0], (478, 1)))
+    inner = np.s_[52:76, 56:80]
+    expected = photo[56:80, 50:74]
+    assert np.abs(shifted[inner].astype(int) - expected).max() <= 2
+    assert np.abs(shifted[:3, :3].astype(int) - photo[:3, :3]).max() <= 1
+
+
+def test_intervals_are_over_clips_and_the_same_every_time():
+    rows = [
+        Row("model", f"clip{i}", f"photo{j}", {"pose_r": 0.1 * i, "jitter": np.nan}) for i in range(4) for j in (0, 1)
+    ]
+    table = summarise(rows, seed=0)
+    assert table == summarise(rows, seed=0)
+    figure = table["model"]["pose_r"]
+    assert figure["mean"] == pytest.approx(0.15)
+    assert figure["n"] == 4
+    assert figure["low"] < 0.15 < figure["high"]
+    assert table["model"]["jitter"]["mean"] is None
+    json.dumps(as_json(rows), allow_nan=False)
+    wide, narrow = bootstrap(np.tile([0.0, 1.0], 5), 0), bootstrap(np.tile([0.0, 1.0], 50), 0)
+    assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
+
+
+def test_photos_are_dealt_evenly_and_never_twice_to_a_clip():
+    dealt = pairs(16, 26, 4, seed=0)
+    assert dealt == pairs(16, 26, 4, seed=0) != pairs(16, 26, 4, seed=1)
+    assert len(set(dealt)) == len(dealt) == 64
+    uses = np.bincount([photo for _, photo in dealt], minlength=26)
+    assert uses.max() - uses.min() <= 1
+    assert pairs(2, 1, 4, seed=0) == [(0, 0), (1, 0)]
+
+
+def test_the_mirrored_pca_is_the_pca_of_crops_and_mirror_images():
+    from vaegan.training.pca import fit_pca, mirrored_rows
+
+    crops = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), dtype=np.uint8)
+    mean, components = fit_mirrored_pca(crops, 10)
+    whole = fit_pca(mirrored_rows(crops), 10)
+    assert torch.allclose(mean, whole.mean, atol=1e-5)
+    assert torch.allclose(components.T @ components, whole.components.T @ whole.components, atol=1e-3)
