@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "vaegan.cli.evaluate",
     "info": "vaegan.cli.info",
     "motion": "vaegan.cli.motion",
+    "prepare": "vaegan.cli.prepare",
 }
 """Name -> module that holds the subcommand as `app: typer.Typer`; no such module imports torch at its top."""
 

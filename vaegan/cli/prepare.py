@@ -1,0 +1,132 @@
+"""`vaegan prepare`: photos, videos and known data sets become a data set to train on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaegan.data.prepare.settings import Settings
+
+app = typer.Typer(no_args_is_help=True)
+
+_DEFAULT = {field.name: field.default for field in fields(Settings)}
+
+
+@app.command(no_args_is_help=True)
+def prepare(
+    sources: Annotated[list[Path], typer.Argument(help="Folders, files or archives.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="A new folder, or one in which this command was stopped.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="auto, photos, videos, imdb_wiki, celeba, lfw, ffhq, fairface, voxceleb, or shards (a data set)."
+        ),
+    ] = "auto",
+    framing: Annotated[
+        str, typer.Option(help="Crop's side / face's side; whether it follows a face through a clip.")
+    ] = f"scale={_DEFAULT['scale']:g},follow={str(_DEFAULT['follow']).lower()}",
+    size: Annotated[int, typer.Option(help="Side of the stored crops, px.")] = _DEFAULT["size"],
+    fps: Annotated[float, typer.Option(help="Frames/s taken from a video, at most its own.")] = _DEFAULT["fps"],
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="val=0.1,test=0.1 by person, or a table 'person-or-file,split'.",
+            show_default="the authors' partition, else val=0.05",
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one a core")] = None,
+    min_px: Annotated[int, typer.Option(help="Reject smaller crops (side in the picture, px).")] = _DEFAULT["min_px"],
+    min_cover: Annotated[
+        float, typer.Option(help="Reject crops of which less lies in the picture (share).")
+    ] = _DEFAULT["min_cover"],
+    min_sharpness: Annotated[
+        float, typer.Option(help="Reject blurred crops (variance of the Laplacian at 80 px).")
+    ] = _DEFAULT["min_sharpness"],
+    min_shot: Annotated[float, typer.Option(help="Reject shorter shots, s.")] = _DEFAULT["min_shot"],
+    tracker: Annotated[str, typer.Option(help="mediapipe or own.", show_default="the best at hand")] = _DEFAULT[
+        "tracker"
+    ],
+    keep_duplicates: Annotated[bool, typer.Option(help="Keep near-duplicates of photos and shots.")] = False,
+) -> None:
+    """Turn photos, videos or a public data set into shards of face crops with an index and labels.
+
+    Stopped or killed, the same command goes on where it was.
+    """
+    from vaegan.data.prepare.gather import KINDS
+    from vaegan.data.prepare.run import prepare as run
+    from vaegan.data.prepare.settings import parse_framing, parse_split
+
+    if kind not in KINDS:
+        raise typer.BadParameter(f"{kind} is none of {', '.join(KINDS)}", param_hint="--kind")
+    scale, follow = parse_framing(framing)
+    settings = Settings(
+        scale=scale, follow=follow, size=size, fps=fps, tracker=tracker, min_px=min_px, min_cover=min_cover,
+        min_sharpness=min_sharpness, min_shot=min_shot,
+    )  # fmt: skip
+    began = time.monotonic()
+    with _progress() as progress:
+        summary = run(
+            sources,
+            output,
+            settings,
+            kind=kind,
+            splits=parse_split(split),
+            workers=workers,
+            keep_near=keep_duplicates,
+            progress=progress,
+        )
+    for line in summary.lines:
+        typer.echo(line)
+    seconds = time.monotonic() - began
+    total = sum(summary.pictures.values())
+    parts = ", ".join(
+        f"{summary.pictures[name]:,} {name} of {summary.people[name]:,} people" for name in sorted(summary.pictures)
+    )
+    typer.echo(f"wrote {output}: {total:,} crops ({parts}) in {seconds:.1f} s")
+    if summary.resumed:
+        typer.echo(f"resumed: {summary.resumed} of {summary.jobs} jobs had been done before")
+    if summary.rejected:
+        told = ", ".join(f"{count:,} {reason}" for reason, count in summary.rejected.most_common())
+        typer.echo(f"left out, see {output / 'rejected.csv'}: {told}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, int, int], None]]:
+    """A bar on stderr, where that is a terminal: files, crops and their rate, time that remains."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        *(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("files, {task.fields[crops]} crops, {task.fields[rate]:.0f}/s"),
+        ),
+        *(TimeElapsedColumn(), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None, crops=0, rate=0.0)
+        began = time.monotonic()
+
+        def tell(done: int, total: int, crops: int, before: int) -> None:
+            nonlocal began
+            if done == before:
+                began = time.monotonic()
+            rate = crops / max(time.monotonic() - began, 1e-3)
+            bar.update(task, completed=done, total=total, crops=crops, rate=rate)
+
+        yield tell

@@ -1,0 +1,83 @@
+"""Jobs run in several processes, each into its part; what is there already is not done again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from vaegan.data.prepare.gather import Job
+from vaegan.data.prepare.settings import Settings
+from vaegan.errors import UserError
+
+
+def part_path(folder: Path, job: Job) -> Path:
+    """Where the part of a job lies."""
+    return folder / f"{job.id}.part"
+
+
+def run_job(job: Job, settings: Settings, folder: Path) -> tuple[int, int]:
+    """Do one job, the same way on every engine; returns how many files it had and how many crops they gave."""
+    from vaegan.data.prepare.faces import photo
+    from vaegan.data.prepare.parts import write_part
+    from vaegan.data.prepare.reshard import shard
+    from vaegan.data.prepare.video import video
+
+    if job.kind == "photos":
+        items = (photo(item, settings) for item in job.items)
+    elif job.kind == "video":
+        items = video(job.items[0], settings)
+    else:
+        items = shard(job.items[0], settings)
+    return len(job.items), write_part(part_path(folder, job), items)
+
+
+def run_local(jobs: list[Job], settings: Settings, folder: Path, workers: int) -> Iterator[tuple[int, int]]:
+    """Do jobs in this many processes (1: in this one), yielding the counts of each as it ends.
+
+    Raises:
+        UserError: nothing can be written, or a process was killed (by the system, when memory ran out).
+    """
+    if workers == 1:
+        yield from (run_job(job, settings, folder) for job in jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    waiting = iter(jobs)
+    with ProcessPoolExecutor(min(workers, max(1, len(jobs))), context, _begin) as pool:
+        try:
+            running = set()
+            for job in waiting:
+                running.add(pool.submit(run_job, job, settings, folder))
+                if len(running) >= 4 * workers:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process was killed, most likely because memory ran out: "
+                "run the same command again with fewer --workers, it goes on where it stopped"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin() -> None:
+    """One thread a process; Ctrl-C is the main process's to answer; nobody outlives it."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def leave() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=leave, daemon=True).start()

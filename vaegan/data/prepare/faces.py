@@ -1,0 +1,101 @@
+"""From a face in a picture to a crop with its labels: the part that photos, frames and shards have in common."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from vaegan.data.labels import mesh_codes, shape_codes
+from vaegan.data.prepare.parts import Rejected, Row, Sample
+from vaegan.data.prepare.scores import SHARPNESS_PX, is_grey, perceptual_hash, sharpness
+from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.sources import Item
+from vaegan.errors import UserError
+from vaegan.faces.geometry import CropTransform, framing, head_pose, mesh_box
+from vaegan.faces.stable import stable_framing
+from vaegan.faces.tracker import Face, FaceTracker
+from vaegan.media import encode_image, read_image
+
+
+@cache
+def tracker_for(name: str) -> FaceTracker:
+    """This process's tracker; labels are what the landmarker says of each frame, so nothing is smoothed."""
+    return FaceTracker(name or None, smoothing=False)
+
+
+def crop_for(mesh: np.ndarray, settings: Settings) -> CropTransform:
+    """The crop of a face by the chosen framing, rounded as index.csv writes it, so that the index is exact."""
+    region = (
+        stable_framing(mesh, settings.scale)
+        if settings.follow
+        else framing(mesh, settings.scale, follow=settings.follow)
+    )
+    return CropTransform(round(region.cx, 3), round(region.cy, 3), round(region.side, 3), round(region.roll, 5))
+
+
+def sample(
+    item: Item, image: np.ndarray, face: Face, region: CropTransform, settings: Settings, **where
+) -> Sample | Rejected:
+    """A face's crop, row and labels, or the reason why it is not good enough.
+
+    Args:
+        image: uint8 (H, W, 3). region: of the crop in it. where: `video`, `frame` and `timestamp` of the row.
+    """
+    cover = region.cover(image.shape[1], image.shape[0])
+    for bad, reason, detail in (
+        (face.score < settings.min_presence, "face uncertain", f"presence {face.score:.2f}"),
+        (region.side < settings.min_px, "face too small", f"crop of {region.side:.0f} px"),
+        (cover < settings.min_cover, "face at the border", f"{cover:.0%} of the crop inside"),
+    ):
+        if bad:
+            return Rejected(item.file, reason, detail)
+    sharp = sharpness(region.crop(image, SHARPNESS_PX))
+    if sharp < settings.min_sharpness:
+        return Rejected(item.file, "blurred", f"sharpness {sharp:.0f}")
+    crop = region.crop(image, settings.size)
+    yaw, pitch, roll = (round(angle, 1) for angle in head_pose(face.mesh))
+    row = Row(
+        source=item.source,
+        person=item.person,
+        split=item.split,
+        native_px=round(region.side),
+        cover=round(cover, 3),
+        presence=round(face.score, 3),
+        sharpness=round(sharp),
+        grey=int(is_grey(crop)),
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        file=item.file,
+        crop_x=region.cx,
+        crop_y=region.cy,
+        crop_side=region.side,
+        crop_roll=region.roll,
+        **where,
+    )
+    return Sample(
+        row,
+        encode_image(crop, ".webp"),
+        mesh_codes(region.to_crop(face.mesh.astype(np.float64), 1.0)),
+        shape_codes(face.blendshapes),
+        perceptual_hash(crop),
+    )
+
+
+def photo(item: Item, settings: Settings) -> Sample | Rejected:
+    """The face of a photo that is meant: the largest, the one nearest to the middle, or to a given point."""
+    try:
+        image = read_image(item.path)
+    except UserError as error:
+        return Rejected(item.file, "unreadable", str(error).removeprefix(item.path).strip(" :"))
+    faces = tracker_for(settings.tracker).detect(image)
+    if not faces:
+        return Rejected(item.file, "no face")
+    face = faces[0]
+    if item.face is not None:
+        x, y = item.face
+        if item.relative:
+            x, y = x * image.shape[1], y * image.shape[0]
+        face = min(faces, key=lambda one: np.hypot(mesh_box(one.mesh)[0] - x, mesh_box(one.mesh)[1] - y))
+    return sample(item, image, face, crop_for(face.mesh, settings), settings)

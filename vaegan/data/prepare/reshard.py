@@ -1,0 +1,93 @@
+"""Shards of an existing data set, cropped anew inside their margin; the labels move along, no face is searched."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vaegan.data.labels import read_labels
+from vaegan.data.prepare.faces import crop_for, sample, tracker_for
+from vaegan.data.prepare.parts import Rejected, Sample
+from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.sources import Item
+from vaegan.errors import UserError
+from vaegan.faces.geometry import CropTransform
+from vaegan.faces.tracker import Face
+from vaegan.media import decode_image
+
+
+def shard(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
+    """The crops of one tar, in its order.
+
+    Args:
+        item: `rows` are the lines of index.csv that lie in this tar, by key.
+    """
+    folder = Path(item.path).parent
+    rows = item.rows
+    labels = read_labels(folder, list(rows))
+    number = {key: i for i, key in enumerate(rows)}
+    seen = set()
+    try:
+        with tarfile.open(item.path) as tar:
+            for member in tar:
+                key = member.name.rsplit(".", 1)[0]
+                file = tar.extractfile(member) if key in rows else None
+                if file is None:
+                    continue
+                seen.add(key)
+                name = f"{item.file}/{member.name}"
+                try:
+                    image = decode_image(file.read(), name)
+                except UserError as error:
+                    yield Rejected(name, "unreadable", str(error))
+                    continue
+                if labels is None:
+                    face = next(iter(tracker_for(settings.tracker).detect(image)), None)
+                else:
+                    i = number[key]
+                    score = float(rows[key].get("presence") or 1)
+                    face = Face(labels.mesh[i] * image.shape[0], labels.blendshapes[i], score)
+                yield (
+                    Rejected(name, "no face")
+                    if face is None
+                    else _recropped(item, name, image, face, rows[key], settings)
+                )
+    except (tarfile.TarError, EOFError, OSError) as error:
+        yield Rejected(item.file, "unreadable", f"the tar is broken ({error}); {len(seen)} of {len(rows)} were read")
+        return
+    if len(seen) < len(rows):
+        yield Rejected(item.file, "missing", "pictures that index.csv names", len(rows) - len(seen))
+
+
+def _recropped(
+    item: Item, name: str, image: np.ndarray, face: Face, old: dict[str, str], settings: Settings
+) -> Sample | Rejected:
+    source = Item(
+        path=item.path,
+        file=old.get("file") or name,
+        source=old.get("source") or item.source,
+        person=old.get("person") or f"{item.source}:{name}",
+        split=old.get("split", ""),
+    )
+    where = {"video": old.get("video") or "", "frame": int(old.get("frame") or 0)}
+    region = crop_for(face.mesh, settings)
+    found = sample(source, image, face, region, settings, timestamp=float(old.get("timestamp") or 0), **where)
+    if isinstance(found, Rejected):
+        return found
+    row, size = found.row, image.shape[0]
+    # The old crop may itself reach outside its picture; where is not known, so all of it may lie in the new one.
+    outside = (1 - float(old.get("cover") or 1)) * (size / region.side) ** 2
+    row.cover = round(max(0.0, row.cover - outside), 3)
+    if row.cover < settings.min_cover:
+        return Rejected(row.file, "face at the border", f"perhaps only {row.cover:.0%} of the crop inside its picture")
+    row.native_px = round(region.side * float(old.get("native_px") or size) / size)
+    row.grey = int(old.get("grey") or row.grey)
+    if old.get("file") and old.get("crop_side"):
+        whole = CropTransform(*(float(old[f"crop_{name}"]) for name in ("x", "y", "side", "roll")))
+        (x, y), ratio = whole.to_picture(np.array([[region.cx, region.cy]]), size)[0], whole.side / size
+        row.crop_x, row.crop_y, row.crop_side = round(float(x), 3), round(float(y), 3), round(region.side * ratio, 3)
+        row.crop_roll = round(whole.roll + region.roll, 5)
+    return found

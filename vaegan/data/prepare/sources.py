@@ -1,0 +1,137 @@
+"""What there is to prepare: files of folders and archives, each with its person and its authors' split."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from vaegan.data.prepare.parts import Rejected
+from vaegan.errors import UserError
+
+PHOTOS = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
+VIDEOS = {
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".mts", ".3gp"),
+    *(".m2ts", ".mxf", ".vob"),
+}
+_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A photo, a video or a shard.
+
+    path: absolute. file: what index.csv calls it, relative to its source. person: never empty; SOURCE:FILE where
+    nothing is known. split: the authors', or "". face: (x, y) near which the face lies that is meant, in px, or
+    `relative` to the picture's size; None: the largest face. rows: of a shard, the index lines by key.
+    """
+
+    path: str
+    file: str
+    source: str
+    person: str
+    split: str = ""
+    face: tuple[float, float] | None = None
+    relative: bool = False
+    rows: dict[str, dict[str, str]] = field(default_factory=dict, hash=False)
+
+
+MIDDLE = (0.5, 0.5)
+"""`face` of data sets whose pictures were cut out around the face that is meant."""
+
+
+@dataclass
+class Listing:
+    """What a source holds. kind: the layout it was read as."""
+
+    kind: str
+    photos: list[Item] = field(default_factory=list)
+    videos: list[Item] = field(default_factory=list)
+    shards: list[Item] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.photos) + len(self.videos) + len(self.shards)
+
+
+def files_below(folder: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Every file below a folder with its relative name, in an order that does not depend on the disk.
+
+    Hidden files and folders are left out, links to folders are not followed.
+    """
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                path = Path(root, name)
+                yield path, PurePosixPath(path.relative_to(folder).as_posix())
+
+
+def named_person(name: str) -> str:
+    """A person known by name: the same in every source, so that nobody is in two splits under two spellings."""
+    return "n:" + "_".join(name.replace("_", " ").split())
+
+
+def plain(root: Path, source: str, kind: str) -> Listing:
+    """A folder of photos, videos or both, or a single file; `kind`: auto, photos or videos.
+
+    Photos in several folders are taken to be sorted by person (the folder that holds the photo); videos by the first
+    folder below the source (PERSON/CLIP.mp4, PERSON/VIDEO/CLIP.mp4). Folders called train, val or test divide the
+    set. With kind "videos" a folder of pictures is a video, frame by frame.
+    """
+    single = root.is_file()
+    found = [(root, PurePosixPath(root.name))] if single else list(files_below(root))
+    photos = [(path, name) for path, name in found if path.suffix.lower() in PHOTOS]
+    videos = [(path, name) for path, name in found if path.suffix.lower() in VIDEOS]
+    if kind == "videos":
+        frames = sorted({(path.parent, name.parent) for path, name in photos}, key=lambda entry: str(entry[1]))
+        videos = videos + [entry for entry in frames if not single]
+    listing = Listing(kind if kind != "auto" else "photos" if not videos else "videos" if not photos else "mixed")
+    if kind != "videos":
+        people = {_inner(name)[-1:] for _, name in photos}
+        for path, name in photos:
+            folder = _inner(name)[-1:]
+            person = named_person(folder[0]) if folder and len(people) > 1 else f"{source}:{name}"
+            listing.photos.append(Item(str(path), str(name), source, person, _split_folder(name)))
+    if kind != "photos":
+        people = {_inner(name)[:1] for _, name in videos}
+        for path, name in videos:
+            folder = _inner(name)[:1]
+            person = named_person(folder[0]) if folder and len(people) > 1 else f"{source}:{name}"
+            listing.videos.append(Item(str(path), str(name), source, person, _split_folder(name)))
+    return listing
+
+
+def _inner(name: PurePosixPath) -> tuple[str, ...]:
+    """The folders of a file below a folder train, val or test."""
+    folders = name.parts[:-1]
+    return folders[1:] if _split_folder(name) else folders
+
+
+def _split_folder(name: PurePosixPath) -> str:
+    return _SPLIT_FOLDERS.get(name.parts[0].lower(), "") if len(name.parts) > 1 else ""
+
+
+def shards(root: Path, source: str) -> Listing:
+    """A data set in our own format: index.csv and tars.
+
+    Raises:
+        UserError: the index is broken or names tars that are not there.
+    """
+    listing = Listing("shards")
+    tars: dict[str, dict[str, dict[str, str]]] = {}
+    try:
+        with open(root / "index.csv", newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                tars.setdefault(row["shard"], {})[row["key"]] = row
+    except (OSError, KeyError, csv.Error, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{root / 'index.csv'} is not a data set index ({error}): prepare the data set again"
+        ) from error
+    for name, rows in sorted(tars.items()):
+        if not (root / name).is_file():
+            raise UserError(f"{root / name} is missing, but index.csv names it: copy the data set again")
+        listing.shards.append(Item(str(root / name), name, source, source, rows=rows))
+    return listing

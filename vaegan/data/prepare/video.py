@@ -1,0 +1,120 @@
+"""A video cut into shots of one face each, sampled by timestamp, cropped by the framing."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from vaegan.data.prepare.faces import crop_for, sample, tracker_for
+from vaegan.data.prepare.parts import Rejected, Sample
+from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.sources import Item
+from vaegan.errors import UserError
+from vaegan.faces.geometry import CropTransform, framing
+from vaegan.faces.tracker import Face
+from vaegan.media import VideoReader
+
+MAX_GAP = 0.5
+"""A face that was away for longer (s) begins a new shot."""
+
+MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
+"""More movement between two frames 1/25 s apart, in face sizes and as a ratio of sizes, is a jump to another face."""
+
+CUT = 0.5
+"""Bhattacharyya distance of two frames' colour histograms from which on the camera has cut: neighbours in one shot of
+the shared clips stay below 0.2."""
+
+DRIFT = 0.1
+"""A fixed crop is set anew, as a new shot, when the face leaves it by more than this share of its side."""
+
+
+def video(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
+    """The crops of a video in order; what was dropped, counted by reason, comes last."""
+    dropped: Counter[str] = Counter()
+    example: dict[str, str] = {}
+    shots = _Shots(settings)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damage is told in rejected.csv
+            rate = VideoReader(item.path).rate
+            reader = VideoReader(item.path, fps=min(rate, settings.fps))
+            for number, frame in enumerate(reader):
+                face, region, shot = shots.look(frame.time, frame.image)
+                if face is None:
+                    dropped["no face"] += 1
+                    continue
+                where = {"video": f"{item.file}#{shot:03d}", "frame": number, "timestamp": round(frame.time, 6)}
+                found = sample(item, frame.image, face, region, settings, **where)
+                if isinstance(found, Rejected):
+                    dropped[found.reason] += 1
+                    example.setdefault(found.reason, f"first at {frame.time:.2f} s: {found.detail}")
+                    continue
+                yield found
+        if reader.truncated:
+            yield Rejected(item.file, "damaged", "its end or some of its frames cannot be decoded; the rest was used")
+    except UserError as error:
+        yield Rejected(item.file, "unreadable", str(error).removeprefix(item.path).strip(" :"))
+    for reason, count in dropped.items():
+        yield Rejected(item.file, reason, example.get(reason, ""), count)
+
+
+class _Shots:
+    """Which face is followed, and where one shot ends and the next begins."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.tracker = tracker_for(settings.tracker)
+        self.tracker.reset()
+        self.shot = -1
+        self.colours: np.ndarray | None = None
+        self.box: CropTransform | None = None
+        self.region: CropTransform | None = None
+        self.seen = -math.inf
+
+    def look(self, time: float, image: np.ndarray) -> tuple[Face | None, CropTransform | None, int]:
+        """The face of the next frame, its crop, and the number of its shot; None where no face is."""
+        colours = _colours(image)
+        cut = self.colours is not None and cv2.compareHist(colours, self.colours, cv2.HISTCMP_BHATTACHARYYA) > CUT
+        self.colours = colours
+        if cut:
+            self.tracker.reset()
+        face = self.tracker.track(image)
+        if face is None:
+            self.seen = -math.inf if cut else self.seen
+            return None, None, self.shot
+        box = framing(face.mesh, 1.0, follow=False)
+        if cut or time - self.seen > MAX_GAP or self._jumped(box, time - self.seen) or self._drifted(box):
+            self.shot += 1
+            self.region = None
+        if self.region is None or self.settings.follow:
+            self.region = crop_for(face.mesh, self.settings)
+        self.box, self.seen = box, time
+        return face, self.region, self.shot
+
+    def _jumped(self, box: CropTransform, seconds: float) -> bool:
+        last = self.box
+        shift = math.hypot(box.cx - last.cx, box.cy - last.cy) / last.side
+        growth = max(box.side / last.side, last.side / box.side)
+        return shift > min(1.0, MAX_SHIFT * max(1.0, 25 * seconds)) or growth > MAX_GROWTH
+
+    def _drifted(self, box: CropTransform) -> bool:
+        if self.settings.follow or self.region is None:
+            return False
+        reach = max(abs(box.cx - self.region.cx), abs(box.cy - self.region.cy)) + box.side / 2
+        # A crop tighter than the face itself is never left by less than it was at the beginning.
+        allowed = max(self.region.side, self.region.side / self.settings.scale) / 2
+        small = box.side * self.settings.scale * MAX_GROWTH < self.region.side
+        return small or reach > allowed + DRIFT * self.region.side
+
+
+def _colours(image: np.ndarray) -> np.ndarray:
+    """Histogram (8, 8, 8) of the colours of every so many-th pixel."""
+    step = max(1, min(image.shape[:2]) // 90)
+    pixels = np.ascontiguousarray(image[::step, ::step])
+    histogram = cv2.calcHist([pixels], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3)
+    return cv2.normalize(histogram, None, 1.0, 0.0, cv2.NORM_L1)
