@@ -58,16 +58,26 @@ def fit_mesh_model(groups: Mapping[str, Group], components: int, most: int = 400
 
 
 class Draw:
-    """Draws a group by its share, and one of its training faces: `draw(rng) -> (group, face)`."""
+    """Draws a group by its share, and one of its training faces: `draw(rng) -> (group, face)`.
+
+    Turned heads are rare in the data and hard; they are drawn up to four times as often.
+    """
 
     def __init__(self, groups: Mapping[str, Group], shares: Mapping[str, float]) -> None:
         self._groups = [groups[name] for name in shares]
         self._faces = [group.faces(TRAIN) for group in self._groups]
+        self._upto = []
+        for group, faces in zip(self._groups, self._faces, strict=True):
+            eyes = group.mesh[:, 33].astype(np.float32) - group.mesh[:, 263].astype(np.float32)
+            seen = np.linalg.norm(eyes[:, :2], axis=1) / np.linalg.norm(eyes, axis=1)  # cosine of the yaw, about
+            weight = np.clip(1 + 3 * (0.97 - seen[faces]) / (0.97 - 0.75), 1, 4)
+            self._upto.append(np.cumsum(weight / weight.sum()))
         self._shares = np.array(list(shares.values())) / sum(shares.values())
 
     def __call__(self, rng: Generator) -> tuple[Group, int]:
         n = rng.choice(len(self._groups), p=self._shares)
-        return self._groups[n], int(rng.choice(self._faces[n]))
+        at = min(int(np.searchsorted(self._upto[n], rng.random(), side="right")), len(self._faces[n]) - 1)
+        return self._groups[n], int(self._faces[n][at])
 
 
 class LandmarkerBatches(Dataset):

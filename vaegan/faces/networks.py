@@ -81,6 +81,7 @@ class FaceLandmarker(nn.Module):
         )
         self.register_buffer("mesh_mean", torch.zeros(POINTS * 3))
         self.register_buffer("mesh_basis", torch.zeros(components, POINTS * 3))
+        nn.init.constant_(self.expression[-1].bias, -2.5)  # most blendshapes are near zero
         nn.init.normal_(self.shape.weight, std=1e-3)
         nn.init.zeros_(self.shape.bias)
 
