@@ -184,10 +184,13 @@ def test_colours_survive_writing_and_odd_sizes_are_padded(tmp_path):
         ("a.ts", "libx264", "aac", "aac"),
         ("a.mpg", "mpeg1video", "mp2", "aac"),
         ("a.mov", "libx264", "pcm_s16le", "aac"),
+        ("a.avi", "mpeg4", "libmp3lame", "mp3"),
     ],
 )
 def test_sound_survives_and_starts_with_the_picture(tmp_path, source, codec, sound, kept):
     path = make_clip(tmp_path / source, STEADY, codec=codec, sound=sound)
+    if source != "a.avi":  # AVI keeps no note of an encoder's delay
+        assert abs(delay(heard(path), noise(4.0))[0]) < 0.001
     for start, end in ((0.0, None), (1.2, 2.6)):
         out = tmp_path / "out.mp4"
         with VideoWriter(out, 64, 64, 25, audio_from=path, audio_start=start, audio_end=end) as writer:
@@ -195,7 +198,7 @@ def test_sound_survives_and_starts_with_the_picture(tmp_path, source, codec, sou
                 writer.write(frame.image)
         assert streams(out)["audio"] == kept
         line = heard(out)
-        late, likeness = delay(line, noise(4.0)[round(start * 44100) : round((end or 4.0) * 44100)])
+        late, likeness = delay(line, heard(path)[round(start * 44100) : round((end or 4.0) * 44100)])
         assert abs(late) < 0.001 and likeness > 0.95
         assert abs(len(line) / 44100 - ((end or 4.0) - start)) < 0.04, "the sound ends within a frame of the picture"
 

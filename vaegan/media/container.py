@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from typing import Any
 
 import av
@@ -55,8 +54,7 @@ def video_stream(container: av.container.InputContainer, path: str | os.PathLike
     Raises:
         UserError: there is none, its codec is unknown, or its pictures are too large.
     """
-    cover = av.stream.Disposition.attached_pic
-    streams = [s for s in container.streams.video if not s.disposition & cover]
+    streams = _moving(container)
     if not streams:
         raise UserError(f"{path} holds {'only sound' if container.streams.audio else 'no pictures'}; name a video")
     best = container.streams.best("video")
@@ -90,15 +88,28 @@ def decode(container: av.container.InputContainer, stream: av.stream.Stream, dam
         yield from frames
 
 
-def first_time(container: av.container.InputContainer) -> Fraction:
-    """The clock time of the first picture in s, which everything of the file is counted from; of sound alone, 0."""
-    streams = [s for s in container.streams.video if s.start_time is not None]
-    return streams[0].start_time * streams[0].time_base if streams else Fraction(0)
+def clock(item: av.Packet | av.frame.Frame) -> float | None:
+    """The time of a packet or a frame in s on the clock of its file."""
+    stamp = item.dts if item.pts is None else item.pts
+    return None if stamp is None or item.time_base is None else float(stamp * item.time_base)
 
 
-def from_time(
-    path: str | os.PathLike, seconds: float | None, read: Callable, time_of: Callable, damage: list[str]
-) -> Iterator[Any]:
+def first_time(container: av.container.InputContainer, path: str | os.PathLike) -> float:
+    """The clock time in s of the first picture that can be decoded, which all of the file is counted from.
+
+    Of sound alone it is 0. The container stands anywhere afterwards.
+    """
+    if not _moving(container):
+        return 0.0
+    first = next(decode(container, video_stream(container, path), []), None)
+    return (first and clock(first)) or 0.0
+
+
+def _moving(container: av.container.InputContainer) -> list[av.VideoStream]:
+    return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+
+
+def from_time(path: str | os.PathLike, seconds: float | None, read: Callable, damage: list[str]) -> Iterator[Any]:
     """Read a stream from an item at or before a clock time on, or from its beginning where there is none.
 
     Formats without an index (MPEG) seek by guess and land behind the time asked for: then it is tried further ahead,
@@ -107,8 +118,7 @@ def from_time(
     Args:
         path: the file, opened afresh.
         seconds: the clock time of the file (not counted from its first picture); None is its beginning.
-        read: container -> (stream, iterator over its items).
-        time_of: item -> its clock time in s, or None.
+        read: container -> (stream, iterator over its packets or frames).
         damage: where `read` puts what it could not decode; a seek into the middle of a packet does not count.
     """
     for back in (0.0, 2.0, 10.0, None):
@@ -123,7 +133,7 @@ def from_time(
                 except av.FFmpegError:
                     continue
             first = next(items, None)
-            if seek and (first is None or time_of(first) is None or time_of(first) > seconds):
+            if seek and (first is None or clock(first) is None or clock(first) > seconds):
                 continue
             if seek:
                 damage.clear()

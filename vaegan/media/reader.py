@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from vaegan.errors import UserError
-from vaegan.media.container import MAX_SECONDS, decode, from_time, open_media, video_stream
+from vaegan.media.container import MAX_SECONDS, clock, decode, from_time, open_media, video_stream
 from vaegan.media.images import frame_files, image_size, read_image
 from vaegan.media.timing import exact_rate
 
@@ -163,7 +163,7 @@ class _File:
             if first is None:
                 raise UserError(f"{path} holds no picture that can be decoded; copy it again or convert it")
             self.rate = _stream_rate(stream)
-            self._origin = _clock(first) or 0.0
+            self._origin = clock(first) or 0.0
             aspect = float(stream.sample_aspect_ratio or 1)
             aspect = aspect if 0.25 <= aspect <= 4 else 1.0
             self._stored = max(1, round(first.width * aspect)), first.height
@@ -187,10 +187,10 @@ class _File:
 
         step = float(1 / self.rate)
         last, until = -step, 0.0
-        clock_start = self._origin + start if start else None
-        for frame in from_time(self.path, clock_start, read, _clock, reasons):
-            clock = _clock(frame)
-            time = last + step if clock is None else clock - self._origin
+        begin = self._origin + start if start else None
+        for frame in from_time(self.path, begin, read, reasons):
+            at = clock(frame)
+            time = last + step if at is None else at - self._origin
             if time <= last:
                 time = last + step  # a clock that stands still or jumps back, as in joined recordings
             if time > MAX_SECONDS:
@@ -233,12 +233,6 @@ class _Folder:
             sizes = "{}x{} px, the first frame is {}x{}".format(*image.shape[1::-1], *self.size)
             raise UserError(f"{file} is {sizes}; give all frames of the folder one size")
         return image
-
-
-def _clock(frame: av.VideoFrame) -> float | None:
-    """The time of a frame in s on the clock of its file."""
-    stamp = frame.dts if frame.pts is None else frame.pts
-    return None if stamp is None or frame.time_base is None else float(stamp * frame.time_base)
 
 
 def _stream_rate(stream: av.VideoStream) -> Fraction:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import av
 
-from vaegan.media.container import decode, first_time, from_time, open_media
+from vaegan.media.container import clock, decode, first_time, from_time, open_media
 from vaegan.media.files import reason
 
 # What players of each container are known to play; everything else is transcoded.
@@ -47,7 +47,7 @@ class Sound:
             return
         best = self._source.streams.best("audio")
         self._index = (best if best in streams else streams[0]).index
-        self._begin = float(first_time(self._source)) + start
+        self._begin = first_time(self._source, path) + start
         template = self._source.streams[self._index]
         if template.codec_context.codec.canonical_name in _COPIED[suffix]:
             self._stream = output.add_stream_from_template(template)
@@ -85,10 +85,12 @@ class Sound:
             return stream, (p for p in container.demux(stream) if p.pts is not None and p.dts is not None and p.size)
 
         try:
-            for packet in from_time(self._path, self._begin - _LEAD_SECONDS, read, _packet_clock, []):
-                base = packet.time_base
+            for packet in from_time(self._path, self._begin - _LEAD_SECONDS, read, []):
+                finer = 1000 if packet.time_base > Fraction(1, 10_000) else 1  # AVI counts in whole packets
+                base = Fraction(packet.time_base) / finer
                 offset = round(self._begin / base)
-                packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
+                packet.pts, packet.dts = packet.pts * finer - offset, packet.dts * finer - offset
+                packet.duration, packet.time_base = packet.duration * finer, base
                 time = float(packet.pts * base)
                 if time >= -_LEAD_SECONDS:
                     packet.stream = self._stream
@@ -105,10 +107,9 @@ class Sound:
 
         resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
         position = None
-        for frame in from_time(self._path, self._begin, read, _packet_clock, damage):
-            clock = _packet_clock(frame)
+        for frame in from_time(self._path, self._begin, read, damage):
             if position is None:
-                position = round(((clock or 0.0) - self._begin) * rate)
+                position = round(((clock(frame) or 0.0) - self._begin) * rate)
             frame.pts = None
             for piece in resampler.resample(frame):
                 samples = piece.to_ndarray()
@@ -126,8 +127,3 @@ class Sound:
     def _lost(self, error: Exception | str) -> None:
         why = error if isinstance(error, str) else reason(error)
         warnings.warn(f"{self._path}: part of its sound cannot be read ({why}) and is missing", stacklevel=3)
-
-
-def _packet_clock(item: av.Packet | av.AudioFrame) -> float | None:
-    stamp = item.dts if item.pts is None else item.pts
-    return None if stamp is None else float(stamp * item.time_base)
