@@ -27,7 +27,9 @@ def _fit(x: Tensor, channels: int) -> Tensor:
 def _check(size: int, widths: list[int], strides: list[int]) -> int:
     """Return the side of the smallest feature map; raise ValueError where the configuration cannot work."""
     if len(widths) != 7 or len(strides) != 7:
-        raise ValueError(f"the paper has 7 convolutions: give 7 widths and 7 strides, not {len(widths)}, {len(strides)}")
+        raise ValueError(
+            f"the paper has 7 convolutions: give 7 widths and 7 strides, not {len(widths)}, {len(strides)}"
+        )
     total = 1
     for stride in strides:
         total *= stride

@@ -85,7 +85,9 @@ class FaceData(pl.LightningDataModule):
         folder = None if self.name == "synthetic" else find_data_set(self.name)
         if folder is None:
             if self.name not in ("synthetic", "faces"):
-                raise UserError(f"no data set '{self.name}': set VAEGAN_DATA to the folder that holds it, or give a path")
+                raise UserError(
+                    f"no data set '{self.name}': set VAEGAN_DATA to the folder that holds it, or give a path"
+                )
             if self.name == "faces":
                 print(
                     "no data set 'faces' (VAEGAN_DATA is not set): training on data=synthetic, "

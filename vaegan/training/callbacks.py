@@ -50,7 +50,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
             os.replace(part, path)
         except OSError as error:
             Path(part).unlink(missing_ok=True)
-            raise UserError(f"cannot write the checkpoint {path}: {error.strerror or error}; free some space") from error
+            raise UserError(
+                f"cannot write the checkpoint {path}: {error.strerror or error}; free some space"
+            ) from error
 
 
 def build_checkpointing() -> AtomicCheckpoints:

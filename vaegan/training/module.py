@@ -1,16 +1,31 @@
 """The VAE and the discriminator trained in turns, as the paper alternates them, in Lightning's manual optimisation."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from vaegan import losses
 from vaegan.errors import UserError
 from vaegan.networks import VAE, Discriminator
+
+
+def _average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+    """Exponential moving average whose first steps count less, so that it does not drag the start along.
+
+    The decay of step n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage.
+    """
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        n = float(count)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return update
 
 
 class FaceTraining(pl.LightningModule):
@@ -45,7 +60,7 @@ class FaceTraining(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.vae, self.discriminator, self.perceptual = vae, discriminator, perceptual
-        self.ema = AveragedModel(vae, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+        self.ema = AveragedModel(vae, multi_avg_fn=_average(ema_decay))
         self.weights, self.optimizer, self.gan = weights, optimizer, gan
         self.total_steps = total_steps
         self.step_count = 0
@@ -140,9 +155,7 @@ class FaceTraining(pl.LightningModule):
             loss = loss + self.weights["r1"] * self.gan["r1_every"] * terms["r1"]
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
-        terms["d_grad_norm"] = torch.nn.utils.clip_grad_norm_(
-            self.discriminator.parameters(), self.optimizer["clip"]
-        )
+        terms["d_grad_norm"] = torch.nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.optimizer["clip"])
         optimizer.step()
         terms["d_accuracy"] = losses.d_accuracy(real.detach(), fake.detach())
         self._d_right.append(float(terms["d_accuracy"]))

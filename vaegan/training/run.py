@@ -4,12 +4,13 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -30,19 +31,26 @@ if not CONF.is_dir():
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _run(cfg: DictConfig) -> float | None:
-    return train(cfg, Path(HydraConfig.get().runtime.output_dir))
+    try:
+        return train(cfg, Path(HydraConfig.get().runtime.output_dir))
+    except (UserError, OmegaConfBaseException) as error:
+        _give_up(error)
 
 
 def main() -> None:
-    """The entry point of train.py: user errors end in one line and exit status 1."""
+    """The entry point of train.py: what the user can mend ends in one line and exit status 1."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         _run()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OmegaConfBaseException as error:
-        print(f"error: configuration: {str(error).splitlines()[0]}", file=sys.stderr)
-        sys.exit(1)
+    except (HydraException, OmegaConfBaseException) as error:
+        _give_up(error)
+
+
+def _give_up(error: Exception) -> NoReturn:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    what = lines[0] if isinstance(error, UserError) else f"configuration: {' '.join(lines[:2])}"
+    print(f"error: {what}", file=sys.stderr)
+    sys.exit(1)
 
 
 def train(cfg: DictConfig, folder: Path) -> float | None:
@@ -87,7 +95,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         callbacks=build_callbacks(cfg, folder),
         plugins=[build_checkpointing()],
         enable_model_summary=False,
-        enable_progress_bar=cfg.callbacks.progress == "bar" or (cfg.callbacks.progress == "auto" and sys.stderr.isatty()),
+        enable_progress_bar=cfg.callbacks.progress == "bar"
+        or (cfg.callbacks.progress == "auto" and sys.stderr.isatty()),
     )
     trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     if trainer.interrupted:
@@ -148,6 +157,3 @@ def find_checkpoint(resume: str) -> Path:
 
 def _plain(node: Any) -> dict[str, Any]:
     return OmegaConf.to_container(node, resolve=True)
-
-
-os.environ.setdefault("LIGHTNING_DISABLE_TIPS", "1")

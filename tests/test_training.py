@@ -1,0 +1,168 @@
+"""Training as a user meets it: configurations compose, short runs work, resume is exact, failures are one line."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from PIL import Image
+
+from vaegan.model import load_model
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = str(ROOT / "conf")
+SMALL = [
+    "data.size=32",
+    "data.batch=8",
+    "model.pca_start=false",
+    "model.networks.latent=8",
+    "model.networks.hidden=24",
+    "model.networks.encoder_widths=[12,12,16,16,16,16,16]",
+    "model.networks.encoder_strides=[4,1,2,1,1,1,1]",
+    "model.networks.decoder_widths=[16,16,16,16,12,12,12]",
+    "callbacks.pca_line=false",
+    "callbacks.lpips=false",
+    "trainer.threads=1",
+    "logger.every=1",
+]
+SMALL_D = ["model.discriminator.widths=[8,8,8,8]", "model.discriminator.hidden=[8,8]", "model.gan.start_step=1"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """120 small pictures of coloured blobs in a plain folder."""
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for i in range(120):
+        coarse = generator.integers(0, 255, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((40, 40), Image.Resampling.BICUBIC).save(folder / f"{i:03}.png")
+    return folder
+
+
+def start(folder: Path, pictures: Path, *overrides: str, **kwargs) -> subprocess.Popen:
+    environment = {**os.environ, "VAEGAN_CACHE": str(pictures.parent / "cache"), "PYTHONUNBUFFERED": "1"}
+    arguments = ["data=folder", f"data.name={pictures}", f"hydra.run.dir={folder}", *SMALL, *overrides]
+    command = [sys.executable, "-W", "ignore", str(ROOT / "train.py"), *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, env=environment, text=True, cwd=ROOT, **pipes, **kwargs)
+
+
+def train(folder: Path, pictures: Path, *overrides: str) -> tuple[int, str]:
+    process = start(folder, pictures, *overrides)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def composed(*overrides: str):
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+MODELS = [p.stem for p in (ROOT / "conf/model").glob("*.yaml")]
+TRAINERS = [p.stem for p in (ROOT / "conf/trainer").glob("*.yaml")]
+LOGGERS = [p.stem for p in (ROOT / "conf/logger").glob("*.yaml")]
+DATA = [p.stem for p in (ROOT / "conf/data").glob("*.yaml")]
+
+
+@pytest.mark.parametrize(("model", "trainer"), list(itertools.product(MODELS, TRAINERS)))
+def test_models_and_trainers_compose(model, trainer):
+    for logger, data in itertools.product(LOGGERS, DATA):
+        cfg = composed(f"model={model}", f"trainer={trainer}", f"logger={logger}", f"data={data}", "data.name=x")
+        OmegaConf.to_container(cfg.model, resolve=True)
+        assert cfg.name == cfg.model.kind == model
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf/experiment").glob("*.yaml")), ids=lambda p: p.stem)
+def test_experiments_and_debug_settings_compose(path):
+    for debug in [p.stem for p in (ROOT / "conf/debug").glob("*.yaml")]:
+        OmegaConf.to_container(composed(f"experiment={path.stem}", f"debug={debug}").model, resolve=True)
+
+
+def test_paper_experiments_hold_the_papers_numbers():
+    for name in ("paper_vae", "paper_vaegan"):
+        cfg = composed(f"experiment={name}")
+        assert (cfg.data.size, cfg.model.networks.latent, cfg.model.networks.size) == (64, 200, 64)
+        assert len(cfg.model.networks.encoder_widths) == len(cfg.model.networks.decoder_widths) == 7
+    assert len(cfg.model.discriminator.widths) == 4
+
+
+def test_a_short_vaegan_run_learns_and_writes_a_model_folder(pictures, tmp_path):
+    status, output = train(tmp_path / "run", pictures, "model=vaegan", *SMALL_D, "trainer.epochs=6")
+    assert status == 0, output
+    assert "psnr" in output and "d_accuracy" in output
+    rows = np.genfromtxt(tmp_path / "run/metrics.csv", delimiter=",", names=True)
+    bce = rows["trainbce"][~np.isnan(rows["trainbce"])]
+    assert bce[-5:].mean() < bce[:5].mean()
+    model = load_model(tmp_path / "run/model")
+    assert model.decode(model.encode(torch.rand(2, 3, 32, 32))).shape == (2, 3, 32, 32)
+    assert model.training["images_seen"] == 6 * 14 * 8
+    assert list((tmp_path / "run/grids").glob("*.png"))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_resume_after_kill_equals_an_unbroken_run(pictures, tmp_path):
+    common = ["model=vaegan", *SMALL_D, "trainer.epochs=2"]
+    status, output = train(tmp_path / "straight", pictures, *common)
+    assert status == 0, output
+
+    process = start(tmp_path / "broken", pictures, *common, start_new_session=True)
+    for line in process.stdout:
+        if "epoch 1/2" in line:
+            break
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "broken/last.ckpt").exists() and time.monotonic() < deadline:
+        os.sched_yield()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    killed = torch.load(tmp_path / "broken/last.ckpt", weights_only=True)["progress"]["step_count"]
+    if killed > 14:
+        pytest.skip("the run had finished before it was killed")
+    status, output = train(tmp_path / "resumed", pictures, *common, f"resume={tmp_path / 'broken'}")
+    assert status == 0, output
+    straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "broken")
+    assert straight.keys() == resumed.keys()
+    for name, value in straight.items():
+        assert torch.equal(value, resumed[name]), f"{name} differs after the resume"
+
+
+def test_print_config_trains_nothing(pictures, tmp_path):
+    status, output = train(tmp_path / "run", pictures, "model=vae", "print_config=true")
+    assert status == 0 and "encoder_widths" in output
+    assert not (tmp_path / "run/last.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["data.name=nowhere"], "no data set 'nowhere'"),
+        (["resume=nowhere"], "no checkpoint there"),
+        (["start_from=nowhere"], "no model 'nowhere'"),
+        (["model.networks.encoder_widths=[8]"], "7 convolutions"),
+        (["model.colour=red"], "colour"),
+        (["data.batch=500"], "fewer than one batch"),
+        (["logger.kind=paper"], "csv, tensorboard or wandb"),
+    ],
+)
+def test_mistakes_end_in_one_line(pictures, tmp_path, overrides, says):
+    status, output = train(tmp_path / "run", pictures, "model=vae", *overrides)
+    assert status == 1, output
+    assert says in output
+    assert "Traceback" not in output and output.count("error: ") == 1, output
+
+
+def test_a_diverging_run_says_so(pictures, tmp_path):
+    status, output = train(
+        tmp_path / "run", pictures, "model=vae", "model.optimizer.lr=1e30", "model.optimizer.warmup_steps=1"
+    )
+    assert status == 1 and "training diverged" in output and "Traceback" not in output
