@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +15,7 @@ from vaegan.errors import UserError
 from vaegan.media import VideoReader, atomic_path
 
 if TYPE_CHECKING:
-    from vaegan.driver import DriverFrame
+    from vaegan.driver import Recording
     from vaegan.faces.tracker import FaceTracker
     from vaegan.model import FaceModel
 
@@ -88,34 +87,32 @@ class Motion:
         reference: see `choose_reference`; "best" needs photo_latent (D,)
         Raises UserError when the driver cannot be read or shows no face.
         """
-        from vaegan.driver import encode_driver
+        from vaegan.driver import Recording, encode_driver
 
         rate = VideoReader(path, start, end, fps).rate
-        frames = [f for batch in encode_driver(path, model, tracker, start, end, rate) for f in batch]
-        motion = cls.from_frames(frames, model, rate)
+        recording = Recording(model.latent_dim)
+        for batch in encode_driver(path, model, tracker, start, end, rate):
+            recording.add(batch)
+        motion = cls.from_recording(recording, model, rate)
         return motion.relative_to(motion.choose_reference(reference, photo_latent))
 
     @classmethod
-    def from_frames(cls, frames: Sequence[DriverFrame], model: FaceModel, fps: Fraction) -> Motion:
-        """Join encoded driver frames, of which at least one has a face; the first such is the reference."""
-        first = next(i for i, f in enumerate(frames) if f.found)
-        seen = [f if f.latent is not None else frames[first] for f in frames]
-        boxes = np.stack([f.box for f in seen])
-        anchor = boxes[first]
-        latents = np.stack([f.latent for f in seen]).astype(np.float32)
-        placement = np.column_stack(
-            [
-                (boxes[:, :2] - anchor[:2]) / anchor[2],
-                np.log(boxes[:, 2] / anchor[2]),
-                _wrapped(boxes[:, 3] - anchor[3]),
-            ]
-        )
+    def from_recording(cls, recording: Recording, model: FaceModel, fps: Fraction) -> Motion:
+        """The motion of an encoded driver, at least one frame of which shows a face; the first such is the reference.
+
+        Frames before it stand still.
+        """
+        rows = recording.rows()
+        first = int(np.argmax(rows["found"]))
+        seen = rows[np.maximum(np.arange(len(rows)), first)]
+        box, anchor = seen["box"], rows["box"][first]
+        shift = (box[:, :2] - anchor[:2]) / anchor[2]
         return cls(
-            times=np.array([f.time for f in frames]) - frames[0].time,
-            deltas=latents - latents[first],
-            placement=placement,
-            pose=np.stack([f.pose for f in seen]),
-            found=np.array([f.found for f in frames]),
+            times=rows["time"] - rows["time"][0],
+            deltas=seen["latent"] - rows["latent"][first],
+            placement=np.column_stack([shift, np.log(box[:, 2] / anchor[2]), _wrapped(box[:, 3] - anchor[3])]),
+            pose=seen["pose"],
+            found=rows["found"],
             model_id=model.id,
             framing=(model.framing.scale, model.framing.follow),
             fps=fps,

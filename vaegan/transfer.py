@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaegan.driver import BATCH, READ_AHEAD, DriverFrame, crop_picture, encode_crops, encode_driver, prefetch
+from vaegan.driver import BATCH, READ_AHEAD, DriverFrame, Recording, crop_picture, encode_crops, encode_driver, prefetch
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform, framing, head_pose
 from vaegan.media import VideoReader, read_image
@@ -203,7 +203,7 @@ class Transfer:
 
     def _stream(self) -> Iterator[Step]:
         """One pass: every batch of the driver is shown as soon as it is encoded."""
-        seen: list[DriverFrame] = []
+        recording = Recording(self.model.latent_dim)
         reference = None
         for batch in self._encode(self.settings.size if self.show_driver else 0):
             if reference is None and (first := next((f for f in batch if f.found), None)) is not None:
@@ -214,20 +214,20 @@ class Transfer:
             images = self._render(deltas * np.float32(self.settings.strength))
             for f, image in zip(batch, images, strict=True):
                 yield Step(f.time - self.settings.start, image, f.found, f.picture)
-            seen += [DriverFrame(f.time, f.found, f.latent, f.box, f.pose) for f in batch]
-        self.motion = Motion.from_frames(seen, self.model, self.rate)
+            recording.add(batch)
+        self.motion = Motion.from_recording(recording, self.model, self.rate)
 
-    def _read(self, on_read: Callable[[int], None]) -> tuple[Motion, list[CropTransform | None]]:
-        """First of two passes: all latents, and where the driver's crops were."""
+    def _read(self, on_read: Callable[[int], None]) -> tuple[Motion, np.ndarray]:
+        """First of two passes: all latents, and where the driver's crops were, (T, 4) cx, cy, side, roll."""
         if self.given is not None:
-            return self.given, []
-        seen: list[DriverFrame] = []
+            return self.given, np.zeros((0, 4))
+        recording = Recording(self.model.latent_dim)
         for batch in self._encode(0):
-            seen += batch
+            recording.add(batch)
             on_read(len(batch))
-        return Motion.from_frames(seen, self.model, self.rate), [f.crop for f in seen]
+        return Motion.from_recording(recording, self.model, self.rate), recording.rows()["crop"]
 
-    def _from_motion(self, motion: Motion, crops: list[CropTransform | None]) -> Iterator[Step]:
+    def _from_motion(self, motion: Motion, crops: np.ndarray) -> Iterator[Step]:
         """Second of two passes: the frames."""
         s = self.settings
         motion = motion.relative_to(motion.choose_reference(s.reference, self.photo.latent))
@@ -245,7 +245,7 @@ class Transfer:
         s = self.settings
         return encode_driver(self.path, self.model, self.tracker, s.start, s.end, self.rate, picture_size)
 
-    def _pictures(self, crops: list[CropTransform | None]) -> Iterator[np.ndarray]:
+    def _pictures(self, crops: np.ndarray) -> Iterator[np.ndarray]:
         """The driver once more, for people to look at, cropped as it was before."""
         if not self.show_driver:
             return
@@ -255,7 +255,7 @@ class Transfer:
             closing(prefetch(reader, READ_AHEAD)) as ahead,
         ):
             for frame, crop in zip(ahead, crops, strict=False):
-                yield crop_picture(frame.image, crop, s.size)
+                yield crop_picture(frame.image, CropTransform(*crop) if crop[2] else None, s.size)
 
     def _render(self, deltas: np.ndarray) -> np.ndarray:
         return render_decode(self.model, self.photo.latent, deltas, self.settings.size)
