@@ -34,7 +34,7 @@ def run_job(job: Job, settings: Settings, folder: Path) -> tuple[int, int]:
         items = video(job.items[0], settings)
     else:
         items = shard(job.items[0], settings)
-    return len(job.items), write_part(part_path(folder, job), items)
+    return len(job.items), write_part(part_path(folder, job), items, job.items[0].source)
 
 
 def run_local(jobs: list[Job], settings: Settings, folder: Path, workers: int) -> Iterator[tuple[int, int]]:

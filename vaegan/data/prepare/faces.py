@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
+import cv2
 import numpy as np
 
 from vaegan.data.labels import mesh_codes, shape_codes
@@ -12,10 +14,14 @@ from vaegan.data.prepare.scores import SHARPNESS_PX, is_grey, perceptual_hash, s
 from vaegan.data.prepare.settings import Settings
 from vaegan.data.prepare.sources import Item
 from vaegan.errors import UserError
+from vaegan.faces.backend import Backend
 from vaegan.faces.geometry import CropTransform, framing, head_pose, mesh_box
 from vaegan.faces.stable import stable_framing
-from vaegan.faces.tracker import Face, FaceTracker
+from vaegan.faces.tracker import MIN_PRESENCE, Face, FaceTracker
 from vaegan.media import encode_image, read_image
+
+SEARCHED_PX = 127
+"""What detectors see of a whole picture (128 px); they do not cut anything smaller into squares."""
 
 
 @cache
@@ -89,13 +95,47 @@ def photo(item: Item, settings: Settings) -> Sample | Rejected:
         image = read_image(item.path)
     except UserError as error:
         return Rejected(item.file, "unreadable", str(error).removeprefix(item.path).strip(" :"))
-    faces = tracker_for(settings.tracker).detect(image)
-    if not faces:
+    tracker = tracker_for(settings.tracker)
+    face = _meant(item, image, large_faces(tracker.backend, image), sure=True)
+    if face is None:
+        face = _meant(item, image, tracker.detect(image), sure=False)
+    if face is None:
         return Rejected(item.file, "no face")
-    face = faces[0]
-    if item.face is not None:
-        x, y = item.face
-        if item.relative:
-            x, y = x * image.shape[1], y * image.shape[0]
-        face = min(faces, key=lambda one: np.hypot(mesh_box(one.mesh)[0] - x, mesh_box(one.mesh)[1] - y))
     return sample(item, image, face, crop_for(face.mesh, settings), settings)
+
+
+def large_faces(backend: Backend, image: np.ndarray) -> list[Face]:
+    """The faces that a detector sees in the whole picture at once, largest first.
+
+    They are at least a seventh of the picture's longer side. `FaceTracker.detect` would go on to search parts of the
+    picture for smaller ones, which costs two thirds of its time on a photo of 250 px.
+    """
+    scale = SEARCHED_PX / max(image.shape[:2])
+    extent = [max(1, round(n * scale)) for n in image.shape[1::-1]]
+    padded = np.zeros((SEARCHED_PX, SEARCHED_PX, 3), np.uint8)
+    padded[: extent[1], : extent[0]] = cv2.resize(image, extent, interpolation=cv2.INTER_AREA)
+    faces = []
+    for found in backend.detect(padded):
+        region = CropTransform(found.box.cx / scale, found.box.cy / scale, found.box.side / scale, found.box.roll)
+        for _ in range(2):  # the second look is at the region that the mesh itself asks for
+            seen = backend.landmarks(image, region.scaled(backend.roi_scale))
+            region = framing(seen.mesh, 1.0, follow=True)
+        if seen.presence >= MIN_PRESENCE:
+            faces.append(Face(seen.mesh, seen.blendshapes, seen.presence))
+    return sorted(faces, key=lambda face: -mesh_box(face.mesh)[2])
+
+
+def _meant(item: Item, image: np.ndarray, faces: list[Face], sure: bool) -> Face | None:
+    """The face that the item means; with `sure`, None when none of these lies at the point that it names."""
+    if not faces or item.face is None:
+        return faces[0] if faces else None
+    x, y = item.face
+    if item.relative:
+        x, y = x * image.shape[1], y * image.shape[0]
+
+    def distance(face: Face) -> float:
+        cx, cy, side = mesh_box(face.mesh)
+        return math.hypot(cx - x, cy - y) / side
+
+    nearest = min(faces, key=distance)
+    return None if sure and distance(nearest) > 0.5 else nearest

@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vaegan.data.prepare.named import READERS, recognise
@@ -66,7 +66,7 @@ def gather(
                 kind, f"pictures of {kind}"
             )
             raise UserError(f"{given} holds no {wanted}{reason}: check the path, or name its --kind")
-        rejected += listing.rejected
+        rejected += [replace(entry, source=name) for entry in listing.rejected]
         lines.append(f"{given}: {_counts(listing)}, read as {listing.kind}")
         photos = listing.photos
         batches = [photos[i : i + PHOTOS_PER_JOB] for i in range(0, len(photos), PHOTOS_PER_JOB)]

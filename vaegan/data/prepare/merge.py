@@ -61,7 +61,7 @@ def merge(
     _write_pictures(parts, keep, named, sequence, out)
     named = [named[i] for i in sequence]
     _write_index(out / "index.csv", named)
-    rejected.sort(key=lambda entry: (entry.file, entry.reason))
+    rejected.sort(key=lambda entry: (entry.source, entry.file, entry.reason))
     _write_rejected(out / "rejected.csv", rejected)
     about = {"name": name, "settings": settings.as_dict(), "pictures": Counter(row.split for row in kept)}
     (out / "dataset.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -100,7 +100,7 @@ def _drop_short_shots(rows: list[Row], keep: np.ndarray, seconds: float, rejecte
         if len(shot) < 2 or times[-1] - times[0] + frame < seconds - 1e-6:
             keep[shot] = False
             what = f"shot {video[1].rpartition('#')[2]} of {len(shot)} frames at {times[0]:.2f} s"
-            rejected.append(Rejected(rows[shot[0]].file, "shot too short", what, len(shot)))
+            rejected.append(Rejected(rows[shot[0]].file, "shot too short", what, len(shot), rows[shot[0]].source))
 
 
 def _drop_near(rows: list[Row], hashes: np.ndarray, keep: np.ndarray, rejected: list[Rejected]) -> None:
@@ -126,7 +126,9 @@ def _drop_near(rows: list[Row], hashes: np.ndarray, keep: np.ndarray, rejected: 
         if keep[members[0]] and len(found) == len(_probes(members)):
             keep[members] = False
             one, other = rows[members[0]], rows[units[earlier][0]]
-            rejected.append(Rejected(one.file, "near-duplicate", f"of {other.video or other.file}", len(members)))
+            rejected.append(
+                Rejected(one.file, "near-duplicate", f"of {other.video or other.file}", len(members), one.source)
+            )
 
 
 def _probes(members: list[int]) -> list[int]:
@@ -228,12 +230,12 @@ def _write_index(path: Path, named: list[tuple[str, str, Row]]) -> None:
 def _write_rejected(path: Path, rejected: list[Rejected]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("file", "reason", "detail", "count"))
-        writer.writerows((entry.file, entry.reason, entry.detail, entry.count) for entry in rejected)
+        writer.writerow(("source", "file", "reason", "detail", "count"))
+        writer.writerows((entry.source, entry.file, entry.reason, entry.detail, entry.count) for entry in rejected)
 
 
 def read_rejected(path: Path) -> Iterator[Rejected]:
     """The entries of a rejected.csv."""
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            yield Rejected(row["file"], row["reason"], row["detail"], int(row["count"]))
+            yield Rejected(row["file"], row["reason"], row["detail"], int(row["count"]), row["source"])

@@ -56,6 +56,7 @@ class Rejected:
     reason: str
     detail: str = ""
     count: int = 1
+    source: str = ""
 
 
 @dataclass(slots=True)
@@ -87,14 +88,14 @@ class Part:
                 yield Sample(row, images.read(size), meshes[i], shapes[i], self.hashes[i])
 
 
-def write_part(path: Path, items: Iterator[Sample | Rejected]) -> int:
-    """Run a job into its part; returns how many crops it gave."""
+def write_part(path: Path, items: Iterator[Sample | Rejected], source: str) -> int:
+    """Run a job of this source into its part; returns how many crops it gave."""
     rows, sizes, meshes, shapes, hashes, rejected = [], [], [], [], [], []
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
         with file.open("images", "w", force_zip64=True) as images:
             for item in items:
                 if isinstance(item, Rejected):
-                    rejected.append(asdict(item))
+                    rejected.append(asdict(item) | {"source": source})
                     continue
                 rows.append(asdict(item.row))
                 sizes.append(images.write(item.image))
