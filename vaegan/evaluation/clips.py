@@ -1,11 +1,13 @@
 """What a protocol runs on: driving clips, photos, and each way to make a frame of one with the other."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vaegan.driver import crop_picture, encode_driver
+from vaegan.errors import UserError
 from vaegan.evaluation.observer import ANALYSIS_PX, Observed, Observer
 from vaegan.evaluation.warp_baseline import MeshWarp
 from vaegan.faces.tracker import FaceTracker
@@ -19,16 +21,16 @@ SYSTEMS = (PHOTO, DRIVER, WARP, MODEL)
 
 @dataclass(frozen=True)
 class Clip:
-    """A driver of T frames in the model's framing, from its first frame with a face on.
+    """A driver of T frames in the model's framing, from its first frame with a face on, which shows one.
 
-    latents: (T, D); large: uint8 (T, 256, 256, 3); small: the same at the model's size (T, S, S, 3)
+    latents: (T, D); first: the first frame, uint8 (256, 256, 3); small: all frames at the model's size (T, S, S, 3)
     seen: at 256 px, what results are compared with; seen_small: what is left of it at the model's size
     """
 
     name: str
     times: np.ndarray
     latents: np.ndarray
-    large: np.ndarray
+    first: np.ndarray
     small: np.ndarray
     seen: Observed
     seen_small: Observed
@@ -40,11 +42,8 @@ class Clip:
 
     def displacements(self) -> np.ndarray:
         """m_t - m_0 (T, 478, 3) in px of the 256 px crop; a lost mesh stays where it was."""
-        meshes, last = [], self.seen.mesh[np.argmax(self.seen.found)]
-        for mesh, found in zip(self.seen.mesh, self.seen.found, strict=True):
-            last = mesh if found else last
-            meshes.append(last - self.seen.mesh[np.argmax(self.seen.found)])
-        return np.array(meshes)
+        frames = np.where(self.seen.found, np.arange(len(self.seen.found)), 0)
+        return self.seen.mesh[np.maximum.accumulate(frames)] - self.seen.mesh[0]
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,17 @@ def read_clip(path: Path, model: FaceModel, tracker: FaceTracker, observer: Obse
         rate = reader.rate
     batches = encode_driver(path, model, tracker, end=float(max_frames / rate), fps=rate, picture_size=ANALYSIS_PX)
     frames = [frame for batch in batches for frame in batch if frame.latent is not None]
-    large = np.stack([frame.picture for frame in frames])
-    small = reduced(large, model.size)
+    seen = observer.watch(frame.picture for frame in frames)
+    if not seen.found[0]:
+        raise UserError(f"{path}: the landmarker sees no face in its first frame with one; cut the clip to begin later")
+    small = reduced([frame.picture for frame in frames], model.size)
     return Clip(
         Path(path).stem,
         np.array([frame.time - frames[0].time for frame in frames]),
         np.stack([frame.latent for frame in frames]),
-        large,
+        frames[0].picture,
         small,
-        observer.watch(large),
+        seen,
         observer.watch(small),
     )
 
@@ -87,21 +88,22 @@ def read_portrait(path: Path, model: FaceModel, tracker: FaceTracker, observer: 
 
     photo = read_photo(path, model, tracker)
     large = crop_picture(photo.image, photo.crop, ANALYSIS_PX)
-    return _portrait(Path(path).stem, photo.latent, large, model.size, observer)
+    small = reduced([large], model.size)[0]
+    seen = observer.look([large])
+    if not seen.found[0]:
+        raise UserError(f"{path}: the landmarker sees no face in the crop; use a photo that shows one from the front")
+    return Portrait(Path(path).stem, photo.latent, large, small, seen, observer.look([small]))
 
 
-def first_frame(clip: Clip, observer: Observer) -> Portrait:
+def first_frame(clip: Clip) -> Portrait:
     """The clip's first frame as the photo."""
-    return _portrait(clip.name, clip.latents[0], clip.large[0], clip.small.shape[1], observer)
+    return Portrait(
+        clip.name, clip.latents[0], clip.first, clip.small[0], clip.seen.first_frame(), clip.seen_small.first_frame()
+    )
 
 
-def _portrait(name: str, latent: np.ndarray, large: np.ndarray, size: int, observer: Observer) -> Portrait:
-    small = reduced(large[None], size)[0]
-    return Portrait(name, latent, large, small, observer.look([large]), observer.look([small]))
-
-
-def reduced(pictures: np.ndarray, size: int) -> np.ndarray:
-    """uint8 (N, 256, 256, 3) -> (N, size, size, 3)."""
+def reduced(pictures: Iterable[np.ndarray], size: int) -> np.ndarray:
+    """Pictures uint8 (256, 256, 3) -> (N, size, size, 3)."""
     return np.stack([resize(picture.astype(np.float32) / 255, size) for picture in pictures])
 
 
@@ -111,7 +113,7 @@ def frames_of(system: str, photo: Portrait, clip: Clip, model: FaceModel) -> np.
         return render_decode(model, photo.latent, clip.deltas, model.size)
     if system == WARP:
         warp = MeshWarp(photo.large, photo.seen.mesh[0])
-        return reduced(np.stack([warp(moved) for moved in clip.displacements()]), model.size)
+        return reduced(map(warp, clip.displacements()), model.size)
     if system == PHOTO:
         return np.repeat(photo.small[None], len(clip.small), 0)
     return clip.small

@@ -151,9 +151,13 @@ def _measure_clips(
 ) -> None:
     plan = found.plan
     tracker = FaceTracker("mediapipe")
-    clips = protocol.clip_files(sources.clips, plan)
+    paths = protocol.clip_files(sources.clips, plan)
+    clips = protocol.read_clips(paths, model, tracker, observer, plan, progress)
+    if not clips:
+        found.left_out.append(f"self- and cross-reenactment: no clip of {sources.clips.name} shows a face")
+        return
     found.material["clips"] = f"{len(clips)} clips of {sources.clips.name}, at most {plan.frames} frames of each"
-    rows, boards = protocol.self_reenactment(clips, model, tracker, observer, perceptual, plan, progress)
+    rows, boards = protocol.self_reenactment(clips, model, observer, perceptual, progress)
     found.rows["self"], found.tables["self"] = rows, summarise(rows, plan.seed)
     found.boards += boards
     if sources.photos is None:

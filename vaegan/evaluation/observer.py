@@ -25,6 +25,10 @@ class Observed(Seen):
         tiled = {f.name: np.repeat(getattr(self, f.name), count, 0) for f in fields(Seen)}
         return replace(self, **tiled)
 
+    def first_frame(self) -> "Observed":
+        """The first frame alone."""
+        return replace(self, **{f.name: v if (v := getattr(self, f.name)) is None else v[:1] for f in fields(self)})
+
 
 class Observer:
     """Looks at sequences of frames, always at 256 px.

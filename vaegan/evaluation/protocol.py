@@ -30,6 +30,9 @@ from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vaegan.model import FaceModel
 
 COLUMNS = 8
+OF_THE_PHOTO = ("smile_bias", "sharpness")
+"""Figures that compare with the photo itself, and say nothing of the driver, another person."""
+
 Progress = Callable[[Iterable, str, int], Iterator]
 
 
@@ -69,22 +72,24 @@ def board_of(name: str, times: np.ndarray, frames: dict[str, np.ndarray]) -> Boa
     return Board(name, times[chosen], {system: pictures[chosen] for system, pictures in frames.items()})
 
 
+def read_clips(
+    paths: list[Path], model: FaceModel, tracker: FaceTracker, observer: Observer, plan: Plan, progress: Progress
+) -> list[Clip]:
+    """All clips that can be used."""
+    found = (
+        _read(read_clip, path, model, tracker, observer, plan.frames)
+        for path in progress(paths, "driving clips", len(paths))
+    )
+    return [clip for clip in found if clip is not None]
+
+
 def self_reenactment(
-    paths: list[Path],
-    model: FaceModel,
-    tracker: FaceTracker,
-    observer: Observer,
-    perceptual: nn.Module | None,
-    plan: Plan,
-    progress: Progress,
+    clips: list[Clip], model: FaceModel, observer: Observer, perceptual: nn.Module | None, progress: Progress
 ) -> tuple[list[Row], list[Board]]:
     """Every clip is driver and, with its first frame, photo; the frames that are to come out are known."""
     rows, boards = [], []
-    for path in progress(paths, "self-reenactment", len(paths)):
-        clip = _read(read_clip, path, model, tracker, observer, plan.frames)
-        if clip is None:
-            continue
-        photo = first_frame(clip, observer)
+    for clip in progress(clips, "self-reenactment", len(clips)):
+        photo = first_frame(clip)
         frames = {system: frames_of(system, photo, clip, model) for system in SYSTEMS}
         for system in SYSTEMS:
             seen = seen_of(system, frames[system], photo, clip, observer)
@@ -98,12 +103,12 @@ def self_reenactment(
                 pictures = metrics.measure_pictures(frames[system][1:], clip.small[1:], perceptual)
                 figures |= {name: float(values.mean()) for name, values in pictures.items()}
             rows.append(Row(system, clip.name, clip.name, figures))
-        boards.append(board_of(f"self-{clip.name}", clip.times, {s: frames[s] for s in SYSTEMS}))
+        boards.append(board_of(f"self-{clip.name}", clip.times, _driver_first(frames)))
     return rows, boards
 
 
 def cross_reenactment(
-    clip_paths: list[Path],
+    clips: list[Clip],
     photo_paths: list[Path],
     model: FaceModel,
     tracker: FaceTracker,
@@ -113,29 +118,32 @@ def cross_reenactment(
     progress: Progress,
 ) -> tuple[list[Row], list[Board]]:
     """Every clip moves `plan.photos` photos; which, `pairs` says. videos: collects what FVD needs."""
-    rows, boards = [], []
-    chosen = pairs(len(clip_paths), len(photo_paths), plan.photos, plan.seed)
+    rows, boards = [], {}
+    chosen = pairs(len(clips), len(photo_paths), plan.photos, plan.seed)
     portraits: dict[int, Portrait | None] = {}
-    clip: Clip | None = None
-    last = -1
     for number, photo_number in progress(chosen, "cross-reenactment", len(chosen)):
-        if number != last:
-            clip, last = _read(read_clip, clip_paths[number], model, tracker, observer, plan.frames), number
+        clip = clips[number]
         if photo_number not in portraits:
             portraits[photo_number] = _read(read_portrait, photo_paths[photo_number], model, tracker, observer)
         photo = portraits[photo_number]
-        if clip is None or photo is None:
+        if photo is None:
             continue
         frames = {system: frames_of(system, photo, clip, model) for system in SYSTEMS}
         for system in SYSTEMS:
-            seen = seen_of(system, frames[system], photo, clip, observer)
             if videos is not None:
                 videos.add(system, frames[system])
-            rows.append(Row(system, clip.name, photo.name, motion_figures(seen, frames[system], photo, clip)))
-        if not any(board.name.endswith(clip.name) for board in boards):
-            shown = {s: frames[s] for s in (DRIVER, *(s for s in SYSTEMS if s != DRIVER))}
-            boards.append(board_of(f"cross-{photo.name}-{clip.name}", clip.times, shown))
-    return rows, boards
+            seen = seen_of(system, frames[system], photo, clip, observer)
+            figures = motion_figures(seen, frames[system], photo, clip)
+            for name in OF_THE_PHOTO if system == DRIVER else ():
+                del figures[name]
+            rows.append(Row(system, clip.name, photo.name, figures))
+        if clip.name not in boards:
+            boards[clip.name] = board_of(f"cross-{photo.name}-{clip.name}", clip.times, _driver_first(frames))
+    return rows, list(boards.values())
+
+
+def _driver_first(frames: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {DRIVER: frames[DRIVER], **frames}
 
 
 def motion_figures(seen: Observed, frames: np.ndarray, photo: Portrait, clip: Clip) -> dict[str, float]:

@@ -47,7 +47,7 @@ def bootstrap(values: np.ndarray, seed: int) -> Figure:
     )
     low, high = np.percentile(means, [2.5, 97.5]) if len(values) > 1 else (None, None)
     figures = {"mean": values.mean(), "low": low, "high": high}
-    return {name: None if v is None else round(float(v), 5) for name, v in figures.items()} | {"n": len(values)}
+    return {name: None if v is None else round(float(v), 5) + 0.0 for name, v in figures.items()} | {"n": len(values)}
 
 
 def as_json(rows: list[Row]) -> list[dict[str, Any]]:
