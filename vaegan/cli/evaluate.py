@@ -49,7 +49,9 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     check_output(output / "metrics.json")
     face_model = load_model(model)
-    sources = Sources(_data(data), clips or _shared("clips/dev"), photos or _shared("photos"), embedder, inception, i3d)
+    sources = Sources(
+        _data(data), clips or shared_folder("clips/dev"), photos or shared_folder("photos"), embedder, inception, i3d
+    )
     plan = replace(QUICK if quick else FULL, seed=seed)
     found = measure(face_model, sources, plan, progress)
     command = f"vaegan evaluate --model {model}{' --quick' * quick} --output DIR"
@@ -82,6 +84,7 @@ def _data(name: str | None) -> Path | None:
     return found
 
 
-def _shared(name: str) -> Path | None:
+def shared_folder(name: str) -> Path | None:
+    """A folder of VAEGAN_DATA, or None."""
     root = os.environ.get("VAEGAN_DATA")
     return Path(root) / name if root and (Path(root) / name).is_dir() else None

@@ -14,6 +14,7 @@ COMMANDS = {
     "info": "vaegan.cli.info",
     "motion": "vaegan.cli.motion",
     "prepare": "vaegan.cli.prepare",
+    "reproduce": "vaegan.cli.reproduce",
 }
 """Name -> module that holds the subcommand as `app: typer.Typer`; no such module imports torch at its top."""
 
