@@ -122,7 +122,10 @@ def _measure_stills(
     made = {"input": crops}
     table = found.tables.setdefault("reconstruction", {})
     for system in progress(list(systems), "reconstruction", len(systems)):
-        made[system] = systems[system]()
+        pictures = found.attempt(system, systems[system])
+        if pictures is None:
+            continue
+        made[system] = pictures
         figures = measure_pictures(made[system], crops, perceptual)
         table[system] = {name: bootstrap(values, seed) for name, values in figures.items()}
     samples = stills.sample(model, plan.samples, seed)

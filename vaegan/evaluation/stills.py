@@ -1,5 +1,6 @@
 """Stills: reconstruction by a model and by PCA, and samples from the model's prior."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import torch
 
 from vaegan.data.cache import cache_root, cached_crops
 from vaegan.data.shards import fingerprint, read_index, read_pictures
+from vaegan.errors import UserError
+from vaegan.evaluation.metrics import as_tensor
 from vaegan.faces.geometry import FACE_POINTS, framing
 from vaegan.media import atomic_path
 from vaegan.model import FaceModel
@@ -15,6 +18,7 @@ from vaegan.model import FaceModel
 BATCH = 64
 MIN_COVER = 0.95
 SAME_SCALE = 0.02
+PCA_MAX_PX = 64
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def _framed(folder: Path, model: FaceModel) -> Framed:
 def reconstruct(model: FaceModel, crops: np.ndarray) -> np.ndarray:
     """D(mu(x)), rounded to 8 bits: uint8 (N, S, S, 3) -> the same shape."""
     batches = [crops[at : at + BATCH] for at in range(0, len(crops), BATCH)]
-    return np.concatenate([_rounded(model.decode(model.encode(_unit(batch)))) for batch in batches])
+    return np.concatenate([_rounded(model.decode(model.encode(as_tensor(batch)))) for batch in batches])
 
 
 def sample(model: FaceModel, count: int, seed: int) -> np.ndarray:
@@ -78,9 +82,16 @@ def pca_reconstruct(folder: Path, model: FaceModel, crops: np.ndarray) -> np.nda
     """The crops from as many principal components of the train crops and their mirror images as the code has numbers.
 
     The basis is fitted once (minutes on a CPU) and kept in the cache.
+
+    Raises:
+        UserError: too few train crops for that many components, crops above PCA_MAX_PX, or a damaged cache.
     """
+    if model.size > PCA_MAX_PX:
+        raise UserError(f"the covariance of {model.size} px crops does not fit into memory; at most {PCA_MAX_PX} px")
     mean, components = _pca_basis(folder, model)
-    rows = _unit(crops).flatten(1)
+    if len(components) < model.latent_dim:
+        raise UserError(f"the train crops of {folder.name} allow {len(components)} components only")
+    rows = as_tensor(crops).flatten(1)
     rebuilt = [(part - mean) @ components.T @ components + mean for part in rows.split(256)]
     return _rounded(torch.cat(rebuilt).view(len(crops), 3, model.size, model.size).clamp(0, 1))
 
@@ -96,8 +107,11 @@ def _pca_basis(folder: Path, model: FaceModel) -> tuple[torch.Tensor, torch.Tens
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, mean=mean.numpy(), components=components.numpy())
-    with np.load(path, allow_pickle=False) as stored:
-        return torch.from_numpy(stored["mean"]), torch.from_numpy(stored["components"])
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return torch.from_numpy(stored["mean"]), torch.from_numpy(stored["components"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it, it is made again") from error
 
 
 def fit_mirrored_pca(crops: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,7 +123,7 @@ def fit_mirrored_pca(crops: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Ten
     from vaegan.training.pca import fit_pca
 
     count, size = len(crops), crops.shape[1]
-    x = _unit(crops)
+    x = as_tensor(crops)
     left, right = x[..., : size // 2], x.flip(3)[..., : size // 2]
     found = []
     for sign in (1, -1):
@@ -120,10 +134,6 @@ def fit_mirrored_pca(crops: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Ten
     order = torch.cat([std for std, _, _ in found]).argsort(descending=True)[:k]
     mean = found[0][2].view(3, size, size // 2) / 2**0.5
     return torch.cat([mean, mean.flip(2)], 2).flatten(), torch.cat([basis for _, basis, _ in found])[order]
-
-
-def _unit(crops: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2))).float().div_(255)
 
 
 def _rounded(crops: torch.Tensor) -> np.ndarray:
