@@ -21,6 +21,7 @@ from vaegan.data.cache import cache_root
 from vaegan.errors import UserError
 from vaegan.media import atomic_path, write_image
 from vaegan.training.module import FaceTraining
+from vaegan.training.preview import TransferPreview
 
 
 def build_callbacks(cfg: DictConfig, folder: Path) -> list[pl.Callback]:
@@ -36,7 +37,12 @@ def build_callbacks(cfg: DictConfig, folder: Path) -> list[pl.Callback]:
         found.append(PerceptualDistance(c.lpips_every))
     if c.grids:
         found.append(PictureGrids(folder / "grids", c.grid_columns, cfg.seed))
-    found.append(EpochLine())
+    if c.preview:
+        scale, follow = cfg.model.framing.scale, cfg.model.framing.follow
+        found.append(
+            TransferPreview(folder / "preview", c.preview_driver, c.preview_photos, scale, follow, c.preview_frames)
+        )
+    found.append(Curve())
     return found
 
 
@@ -130,8 +136,8 @@ class PerceptualDistance(pl.Callback):
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        last = trainer.current_epoch + 1 == trainer.max_epochs
-        if self.network is None or not (last or (trainer.current_epoch + 1) % self.every == 0):
+        epoch = trainer.current_epoch + 1
+        if self.network is None or (epoch != trainer.max_epochs and epoch % self.every):
             return
         distances = []
         for crops in trainer.datamodule.val:
@@ -176,13 +182,33 @@ def picture_grid(module: FaceTraining, crops: np.ndarray, columns: int, seed: in
     return grid.mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
 
 
-class EpochLine(pl.Callback):
-    """Where there is no progress bar (a log file, say): one line for every validation."""
+class Curve(pl.Callback):
+    """Keeps every validation's figures, over a resume too; where there is no progress bar, prints one line for each.
+
+    `rows` holds a dict a validation: `images` seen in this run and the figures; `seconds` is the time trained.
+    """
+
+    def __init__(self):
+        self.rows: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self._since = time.perf_counter()
+
+    def on_train_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        self._since = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        if trainer.progress_bar_callback is not None or not trainer.is_global_zero:
-            return
-        figures = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        shown = ", ".join(f"{k.split('/')[-1]} {v:.4g}" for k, v in figures.items() if k.startswith(("val/", "train/")))
-        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, {module.images_seen:,} pictures: {shown}")
-        sys.stdout.flush()
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
+        row = {name.removeprefix("val/"): value for name, value in figures.items() if name.startswith("val/")}
+        self.rows.append({"images": float(module.images_seen), **row})
+        now = time.perf_counter()
+        self.seconds, self._since = self.seconds + now - self._since, now
+        if trainer.progress_bar_callback is None and trainer.is_global_zero:
+            shown = ", ".join(f"{name.split('/')[-1]} {value:.4g}" for name, value in figures.items())
+            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, {module.images_seen:,} pictures: {shown}")
+            sys.stdout.flush()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows, self.seconds = state["rows"], state["seconds"]

@@ -31,8 +31,8 @@ def _average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], Non
 class FaceTraining(pl.LightningModule):
     """One step: D on real crops and on detached reconstructions, then the VAE with D's verdict (paper, section 2).
 
-    `self.step_count` counts batches; Lightning's `global_step` counts both optimisers' steps under manual
-    optimisation and is used for nothing here.
+    `self.step_count` counts batches and is the curves' x axis; Lightning's `global_step` counts both optimisers'
+    steps under manual optimisation and is used for nothing here.
 
     Args:
         vae: the networks to train. discriminator: None trains a plain VAE.
@@ -128,8 +128,8 @@ class FaceTraining(pl.LightningModule):
         terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.optimizer["clip"])
         if not torch.isfinite(terms["grad_norm"]):
             raise UserError(
-                f"training diverged: loss or gradient is not finite at step {self.step_count}; lower model.optimizer.lr "
-                "or model.weights.adversarial, and resume from the last checkpoint"
+                f"training diverged: the gradient is not finite at step {self.step_count}; lower model.optimizer.lr "
+                "or model.weights.adversarial, and go on from the last checkpoint"
             )
         optimizers[0].step()
         self.ema.update_parameters(self.vae)
@@ -141,6 +141,7 @@ class FaceTraining(pl.LightningModule):
         bar = {"bce", "kl", "adversarial", "feature", "d_loss", "d_accuracy", "lpips"}
         for name, value in terms.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name in bar, on_step=True, on_epoch=False)
+        self.log("step", float(self.step_count), on_step=True, on_epoch=False)
 
     def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor) -> dict[str, Tensor]:
         """One step of D on real crops (N, 3, S, S) and detached fakes; returns its loss terms."""
@@ -182,6 +183,7 @@ class FaceTraining(pl.LightningModule):
         for name, value in figures.items():
             shown = name in {"psnr", "sharpness"}
             self.log(f"val/{name}", value, prog_bar=shown, batch_size=len(crops), sync_dist=True)
+        self.log("step", float(self.step_count), batch_size=len(crops))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = {

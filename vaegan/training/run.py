@@ -18,7 +18,7 @@ from vaegan.data.datamodule import FaceData
 from vaegan.errors import UserError
 from vaegan.model import load_model
 from vaegan.networks import VAE, Discriminator
-from vaegan.training.callbacks import build_callbacks, build_checkpointing
+from vaegan.training.callbacks import Curve, build_callbacks, build_checkpointing
 from vaegan.training.export import export_model
 from vaegan.training.loggers import build_logger
 from vaegan.training.module import FaceTraining
@@ -32,7 +32,11 @@ if not CONF.is_dir():
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _run(cfg: DictConfig) -> float | None:
     try:
-        return train(cfg, Path(HydraConfig.get().runtime.output_dir))
+        hydra_config = HydraConfig.get()
+        typed = [
+            o for o in hydra_config.overrides.task if not o.startswith(("resume=", "callbacks.", "trainer.threads"))
+        ]
+        return train(cfg, Path(hydra_config.runtime.output_dir), " ".join(["python train.py", *typed]))
     except (UserError, OmegaConfBaseException) as error:
         _give_up(error)
 
@@ -53,8 +57,10 @@ def _give_up(error: Exception) -> NoReturn:
     sys.exit(1)
 
 
-def train(cfg: DictConfig, folder: Path) -> float | None:
+def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> float | None:
     """Train what `cfg` describes into `folder`; returns the last validation PSNR in dB (for sweeps).
+
+    `command` is what the model card says was typed.
 
     Raises:
         UserError: data that cannot be read, a configuration that does not fit, a run that diverges.
@@ -102,10 +108,10 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     if trainer.interrupted:
         print(f"stopped; go on with: python train.py resume={folder} and the same settings", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+    curve = next(c for c in trainer.callbacks if isinstance(c, Curve))
     if cfg.export and trainer.is_global_zero:
-        export_model(module, cfg, folder, data.source, figures)
-    return figures.get("val/psnr")
+        export_model(module, cfg, folder, source=data.source, command=command, curve=curve.rows, seconds=curve.seconds)
+    return curve.rows[-1]["psnr"] if curve.rows else None
 
 
 def build_module(cfg: DictConfig, data: FaceData, fresh: bool) -> FaceTraining:

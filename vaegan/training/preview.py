@@ -1,0 +1,103 @@
+"""A transfer preview in the logger: validation crops moved by one driving clip, after every validation."""
+
+import itertools
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from vaegan.errors import UserError
+from vaegan.faces.geometry import framing
+from vaegan.faces.tracker import FaceTracker
+from vaegan.media import VIDEO_SUFFIXES, VideoReader, VideoWriter
+from vaegan.training.module import FaceTraining
+
+
+class TransferPreview(pl.Callback):
+    """Writes `folder`/epoch-NNNN.webp: driver, its reconstruction, and photos moved by its latent differences.
+
+    Without a driver it says so once and stays silent.
+
+    Args:
+        driver: a video; empty: the first clip of $VAEGAN_DATA/clips/dev. photos: how many validation crops to move.
+        scale, follow: the model's framing. frames: at most so many.
+    """
+
+    def __init__(self, folder: Path, driver: str, photos: int, scale: float, follow: bool, frames: int):
+        self.folder, self.driver, self.photos, self.frames = folder, driver, photos, frames
+        self.scale, self.follow = scale, follow
+        self.crops: Tensor | None = None
+        self.rate = Fraction(25)
+
+    def on_fit_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        try:
+            path = _driver(self.driver)
+            crops, self.rate = driver_crops(path, module.vae.config["size"], self.scale, self.follow, self.frames)
+        except UserError as error:
+            module.print(f"no transfer preview: {error}")
+            return
+        self.crops = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(255)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        if self.crops is None or not trainer.is_global_zero:
+            return
+        val = trainer.datamodule.val.crops
+        photos = torch.from_numpy(val[np.linspace(0, len(val) - 1, self.photos).astype(int)])
+        strips = preview(module, self.crops, photos.permute(0, 3, 1, 2).float().div(255))
+        path = self.folder / f"epoch-{trainer.current_epoch + 1:04d}.webp"
+        with VideoWriter(path, strips.shape[2], strips.shape[1], self.rate) as writer:
+            for strip in strips:
+                writer.write(strip)
+        for logger in trainer.loggers:
+            if isinstance(logger, pl.loggers.WandbLogger):
+                logger.log_video("transfer", [str(path)])
+            elif isinstance(logger, pl.loggers.TensorBoardLogger):
+                video = torch.from_numpy(strips).permute(0, 3, 1, 2)[None]
+                logger.experiment.add_images("transfer", video[0, :: max(1, len(strips) // 8)], module.step_count)
+
+
+def _driver(name: str) -> Path:
+    if name:
+        return Path(name)
+    clips = Path(os.environ.get("VAEGAN_DATA", "")) / "clips" / "dev"
+    found = sorted(p for p in clips.glob("*") if p.suffix.lower() in VIDEO_SUFFIXES) if clips.is_dir() else []
+    if not found:
+        raise UserError("VAEGAN_DATA holds no clips/dev; name a video with callbacks.preview_driver")
+    return found[0]
+
+
+def driver_crops(path: Path, size: int, scale: float, follow: bool, frames: int) -> tuple[np.ndarray, Fraction]:
+    """The driver as a model of this framing sees it: uint8 (T, size, size, 3), T <= `frames`, and its frame rate.
+
+    Frames without a face are left out. Raises UserError for a driver that cannot be read or shows no face.
+    """
+    tracker, region, crops = FaceTracker(), None, []
+    with VideoReader(path) as reader:
+        for frame in itertools.islice(reader, frames):
+            face = tracker.track(frame.image)
+            if face is None:
+                continue
+            if region is None or follow:
+                region = framing(face.mesh, scale, follow)
+            crops.append(region.crop(frame.image, size))
+        rate = reader.rate
+    if not crops:
+        raise UserError(f"{path}: no face found in its first {frames} frames")
+    return np.stack(crops), rate
+
+
+@torch.no_grad()
+def preview(module: FaceTraining, driver: Tensor, photos: Tensor) -> np.ndarray:
+    """uint8 (T, S, S * (2 + P), 3): driver, its reconstruction, then P photos with z_p + z_t - z_0 decoded."""
+    vae = module.ema.module
+    driver, photos = driver.to(module.device), photos.to(module.device)
+    z, _ = vae.encoder(driver)
+    z_photos, _ = vae.encoder(photos)
+    moved = [torch.sigmoid(vae.decoder(z_photo + z - z[:1])) for z_photo in z_photos]
+    strips = torch.cat([driver, torch.sigmoid(vae.decoder(z)), *moved], dim=3)
+    return strips.mul(255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
