@@ -12,6 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import yaml
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 from safetensors.torch import load_file, save_file
@@ -22,6 +23,7 @@ from vaegan.data.tracker_mosaic import Composer, DetectorBatches
 from vaegan.data.tracker_samples import LandmarkerBatches, fit_mesh_model
 from vaegan.errors import UserError
 from vaegan.faces.networks import FaceDetector, FaceLandmarker
+from vaegan.training.tracker_card import CurveFile, write_card
 from vaegan.training.tracker_modules import DetectorTraining, LandmarkerTraining
 from vaegan.training.tracker_validation import DetectorCheck, LandmarkerCheck
 
@@ -48,11 +50,17 @@ def run(cfg: DictConfig, folder: Path) -> None:
         torch.set_num_threads(cfg.trainer.threads)
     cv2.setNumThreads(1)  # its threads and torch's would wait for each other
     trainer = {name: cfg.trainer[name] for name in ("accelerator", "devices", "precision")}
-    model |= {"seed": cfg.seed, "trainer": trainer}
+    model |= {"seed": cfg.seed, "trainer": trainer, "command": _command()}
     folder = Path(cfg.resume) if cfg.resume else folder
     for part, train in (("landmarker", _landmarker), ("detector", _detector)):
         if model["part"] in (part, "both"):
             train(model, folder)
+
+
+def _command() -> str:
+    """What was typed, without where to."""
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else ["model=tracker"]
+    return " ".join(["python train.py", *(o for o in typed if not o.startswith(("resume=", "model.data=", "model.cache=")))])
 
 
 def _landmarker(model: dict[str, Any], output: Path) -> None:
@@ -87,7 +95,7 @@ def _landmarker(model: dict[str, Any], output: Path) -> None:
         )
 
     _fit(module, batches, check, model, settings, output / "landmarker")
-    _export(output / "model", "landmarker", module, check(module.trained()), model, settings)
+    _export(output, "landmarker", module, check(module.trained()), model, settings)
 
 
 def _detector(model: dict[str, Any], output: Path) -> None:
@@ -111,7 +119,7 @@ def _detector(model: dict[str, Any], output: Path) -> None:
         )
 
     _fit(module, batches, check, model, settings, output / "detector")
-    _export(output / "model", "detector", module, check(module.trained()), model, settings)
+    _export(output, "detector", module, check(module.trained()), model, settings)
 
 
 def _schedule(settings: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +146,7 @@ def _fit(
         reload_dataloaders_every_n_epochs=1,
         callbacks=[
             ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False),
-            _Report(check),
+            _Report(check, CurveFile(folder / "curve.csv")),
         ],
         gradient_clip_val=settings["clip"],
         logger=pl.loggers.CSVLogger(folder, name="log"),
@@ -165,10 +173,11 @@ class _Epochs(pl.LightningDataModule):
 
 
 class _Report(pl.Callback):
-    """Loss terms, speed and the held-out figures, one line after each epoch."""
+    """Loss terms, speed and the held-out figures, one line after each epoch, which the curve keeps."""
 
-    def __init__(self, check: Callable) -> None:
-        self.check, self.started, self.sums, self.samples = check, 0.0, {}, 0
+    def __init__(self, check: Callable, curve: CurveFile) -> None:
+        self.check, self.curve = check, curve
+        self.started, self.sums, self.samples = check, 0.0, {}, 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """The clock runs for training only."""
@@ -185,21 +194,24 @@ class _Report(pl.Callback):
         if not self.samples:  # gone on from a checkpoint at the very end of an epoch
             return
         steps = trainer.global_step
-        rate = self.samples / (time.perf_counter() - self.started)
-        losses = " ".join(f"{k} {v / max(1, trainer.num_training_batches):.4f}" for k, v in self.sums.items())
-        figures = " ".join(f"{k} {v:.3f}" for k, v in self.check(module.trained()).items())
-        print(f"step {steps}/{module.steps} {rate:.0f}/s | {losses} | {figures}", flush=True)
+        seconds = time.perf_counter() - self.started
+        losses = {k: v / max(1, trainer.num_training_batches) for k, v in self.sums.items()}
+        figures = self.check(module.trained())
+        self.curve.add({"step": steps, "seconds": seconds, **losses, **figures})
+        shown = [" ".join(f"{k} {v:.{n}f}" for k, v in part.items()) for n, part in ((4, losses), (3, figures))]
+        print(f"step {steps}/{module.steps} {self.samples / seconds:.0f}/s | {' | '.join(shown)}", flush=True)
 
 
 def _export(
-    folder: Path,
+    run: Path,
     part: str,
     module: pl.LightningModule,
     figures: dict[str, float],
     model: dict[str, Any],
     settings: dict[str, Any],
 ) -> None:
-    """Put the averaged weights of one part into the model folder; the other part stays as it is."""
+    """Put the averaged weights of one part into the model folder `run`/model; the other part stays as it is."""
+    folder = run / "model"
     folder.mkdir(parents=True, exist_ok=True)
     weights_file, config_file = folder / "weights.safetensors", folder / "config.yaml"
     weights = load_file(weights_file) if weights_file.is_file() else {}
@@ -210,11 +222,14 @@ def _export(
             weights[f"{part}.{key}"] = value.cpu().to(torch.float16).contiguous()
     config |= {"format": 1, "detection": model["detection"], part: model[part]}
     config["training"][part] = {
+        "command": model["command"],
         "samples": settings["samples"],
+        "shares": settings["shares"],
         "figures": {name: round(value, 4) for name, value in figures.items()},
     }
     _replace(weights_file, lambda path: save_file(weights, path))
     _replace(config_file, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8"))
+    write_card(folder, run)
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
