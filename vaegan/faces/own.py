@@ -100,12 +100,14 @@ def letterbox(image: np.ndarray, px: int) -> tuple[np.ndarray, tuple[float, floa
     ratio = min(4.0, max(0.25, width / height))
     long = px * math.sqrt(max(ratio, 1 / ratio))
     extent = [max(1, round(n * long / max(height, width))) for n in (width, height)]
-    scale = extent[0] / width, extent[1] / height
-    while min(width / extent[0], height / extent[1]) > 4:  # coarse halving first costs less than one exact average
-        image = image[::2, ::2]
-        width, height = image.shape[1::-1]
-    shrinking = extent[0] < width
+    halvings = max(0, int(math.log2(min(width / extent[0], height / extent[1]))))
+    width, height = (n >> halvings << halvings for n in (width, height))
+    image = image[:height, :width]
+    for _ in range(halvings):  # exact halves are averaged eight times faster than odd fractions
+        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    shrinking = extent[0] < image.shape[1]
     small = cv2.resize(image, extent, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    scale = extent[0] / width, extent[1] / height
     right, bottom = (-extent[0]) % 32, (-extent[1]) % 32
     padded = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(127, 127, 127))
     return padded, scale
