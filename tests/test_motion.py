@@ -117,6 +117,12 @@ def test_changing_the_reference_twice_is_changing_it_once(wiggle):
     assert not direct.deltas[7].any() and not direct.placement[7].any()
 
 
+def test_placement_from_a_larger_face_is_counted_in_its_sizes():
+    placement = np.array([[0, 0, 0, 0], [1, 0, np.log(2), 3], [3, 0, np.log(2), -3]])
+    moved = make(np.zeros(3), placement=placement).relative_to(1).placement
+    np.testing.assert_allclose(moved[2], [1, 0, 0, 2 * np.pi - 6], atol=1e-6)
+
+
 # ---- arithmetic
 
 
@@ -242,7 +248,7 @@ HOSTILE = {
     ),
     "cut short": lambda p: p.write_bytes(p.read_bytes()[:-50]),
     "header of exabytes": lambda p: p.write_bytes(b"\xff" * 8 + p.read_bytes()[8:]),
-    "too large": lambda p: p.open("r+b").truncate(65 * 2**20),
+    "bytes after the end": lambda p: p.write_bytes(p.read_bytes() + bytes(99)),
     "another safetensors file": lambda p: save_file({"a": np.zeros(3)}, p),
     "header is not JSON": lambda p: save_file(load_file(p), p, {FORMAT: "{" * 100_000}),
     "later version": _header(version=2),
@@ -275,6 +281,13 @@ def test_hostile_file_is_refused_in_one_line(name, wiggle, tmp_path):
         Motion.load(path)
     assert "m.motion: not a usable motion file" in str(error.value)
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_size_of_a_file_is_bounded_before_it_is_read(wiggle, tmp_path, monkeypatch):
+    wiggle.save(tmp_path / "m.motion")
+    monkeypatch.setattr("vaegan.motion.MAX_BYTES", 1000)
+    with pytest.raises(UserError, match="more than the"):
+        Motion.load(tmp_path / "m.motion")
 
 
 def test_missing_file_is_an_error(tmp_path):

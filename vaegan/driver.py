@@ -67,8 +67,11 @@ class Recording:
         self._bytes += rows.tobytes()
 
     def rows(self) -> np.ndarray:
-        """(T,) records with the fields of DriverFrame; before the first face all numbers but the time are zero."""
-        return np.frombuffer(bytes(self._bytes), self._type)
+        """(T,) records with the fields of DriverFrame; before the first face all numbers but the time are zero.
+
+        They lie in the recording's own memory: nothing can be added as long as they are in use.
+        """
+        return np.frombuffer(self._bytes, self._type)
 
 
 def encode_driver(

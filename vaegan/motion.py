@@ -104,15 +104,17 @@ class Motion:
         """
         rows = recording.rows()
         first = int(np.argmax(rows["found"]))
-        seen = rows[np.maximum(np.arange(len(rows)), first)]
-        box, anchor = seen["box"], rows["box"][first]
+        seen = np.maximum(np.arange(len(rows)), first)
+        deltas = rows["latent"][seen]
+        deltas -= rows["latent"][first]
+        box, anchor = rows["box"][seen], rows["box"][first]
         shift = (box[:, :2] - anchor[:2]) / anchor[2]
         return cls(
             times=rows["time"] - rows["time"][0],
-            deltas=seen["latent"] - rows["latent"][first],
+            deltas=deltas,
             placement=np.column_stack([shift, np.log(box[:, 2] / anchor[2]), _wrapped(box[:, 3] - anchor[3])]),
-            pose=seen["pose"],
-            found=rows["found"],
+            pose=rows["pose"][seen],
+            found=rows["found"].copy(),
             model_id=model.id,
             framing=(model.framing.scale, model.framing.follow),
             fps=fps,
