@@ -49,3 +49,17 @@ def near_duplicates(hashes: np.ndarray, near: int = NEAR) -> list[tuple[int, int
         for row in np.flatnonzero(close.any(1)):
             pairs.append((int(close[row].argmax()), start + int(row)))
     return pairs
+
+
+def near_across(first: np.ndarray, second: np.ndarray, near: int = NEAR) -> list[tuple[int, int]]:
+    """Pairs (i, j): for each of `second` (M, 32) its nearest of `first` (N, 32), where that is a near-duplicate."""
+    if not len(first) or not len(second):
+        return []
+    signs = np.unpackbits(first, axis=1).astype(np.float32).T * 2 - 1
+    pairs = []
+    for start in range(0, len(second), 1024):
+        alike = (np.unpackbits(second[start : start + 1024], axis=1).astype(np.float32) * 2 - 1) @ signs
+        best = alike.argmax(1)
+        close = alike[np.arange(len(best)), best] >= len(signs) - 2 * near
+        pairs += [(int(best[j]), start + int(j)) for j in np.flatnonzero(close)]
+    return pairs

@@ -1,0 +1,52 @@
+"""`vaegan check-data`: what is in a data set, and whether it can be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command(no_args_is_help=True)
+def check_data(
+    folder: Annotated[Path, typer.Argument(help="A prepared set, or a folder of photos or videos.")],
+    report: Annotated[
+        Path | None, typer.Option(help="Write this .html, and .png and .json beside it.", show_default="none")
+    ] = None,
+    probe: Annotated[bool, typer.Option(help="Also train a small model for a few seconds.")] = True,
+) -> None:
+    """Look at every picture and video, and say what would spoil training and what is over-represented.
+
+    Exit status 1 when something would spoil training.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from vaegan.data.check.report import write_report
+    from vaegan.data.check.run import check_data as check
+    from vaegan.errors import UserError
+    from vaegan.media import check_output
+
+    if report is not None:
+        if report.suffix.lower() != ".html":
+            raise UserError(f"{report}: name a file that ends in .html")
+        check_output(report)
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+
+        def begin(total: int):
+            task = bar.add_task("", total=total)
+            return lambda: bar.advance(task)
+
+        checked = check(folder, probe=probe, progress=begin)
+    for finding in checked.findings:
+        typer.echo(f"{finding.level:6} {finding.about}: {finding.text}")
+    if report is not None:
+        typer.echo(f"wrote {', '.join(str(path) for path in write_report(checked, report))}")
+    if not checked.good:
+        count = sum(finding.level == "spoils" for finding in checked.findings)
+        raise UserError(f"{folder}: {count} of these findings would spoil training (marked 'spoils' above)")

@@ -1,0 +1,223 @@
+"""What the figures of a data set mean, in sentences: what spoils training, what to know, what is over-represented."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from vaegan.data.check.looked import Looked
+from vaegan.data.check.probe import Probe
+from vaegan.data.check.videos import Video
+from vaegan.data.prepare.scores import near_across, near_duplicates
+
+# Share of frames in 547 frames of 143 shared clips of people who talk: what a motion model will be driven with.
+TALKING = {"smile": 0.16, "open mouth": 0.28, "closed eyes": 0.10, "turned head": 0.22}
+SMILE, MOUTH, EYES, TURNED = 0.4, 0.15, 0.5, 15.0
+"""From which blendshape value on a face smiles (mean of both sides), a mouth is open (jawOpen), eyes are closed (both
+eyeBlinks), and from how many degrees of yaw a head is turned."""
+
+FEW = 1000
+"""Pictures below which a model of the paper's size learns them by heart."""
+
+BLURRED = 40.0
+"""Sharpness below which nothing of the shared stills lies."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """level: "spoils" (training would go wrong), "mind" (worth a decision) or "note". about: one word; text: a
+    sentence with its figures. examples: pictures or files."""
+
+    level: str
+    about: str
+    text: str
+    examples: tuple[str, ...] = ()
+
+
+def find(looked: Looked, videos: list[Video], faceless: tuple[int, int], probe: Probe | None) -> list[Finding]:
+    """All findings, the worst first.
+
+    Args:
+        faceless: how many pictures showed no face, of how many that the landmarker saw.
+    """
+    findings = [
+        *_broken(looked),
+        *_amount(looked, videos),
+        *_leaks(looked),
+        *_duplicates(looked),
+        *_quality(looked),
+        *_poses(looked, faceless),
+        *_probed(probe),
+    ]
+    return sorted(findings, key=lambda finding: ("spoils", "mind", "note").index(finding.level))
+
+
+def _broken(looked: Looked) -> list[Finding]:
+    found = []
+    if looked.broken:
+        examples = tuple(f"{where}: {why}" for where, why in looked.broken[:12])
+        text = f"{len(looked.broken)} files or pictures are broken or missing, first {examples[0]}"
+        found.append(Finding("spoils", "broken", text, examples))
+    if looked.unlabelled:
+        text = f"labels.npz lacks {looked.unlabelled} pictures of index.csv: they do not belong together"
+        found.append(Finding("spoils", "labels", text))
+    return found
+
+
+def _amount(looked: Looked, videos: list[Video]) -> list[Finding]:
+    splits, found = Counter(looked.split), []
+    if not len(looked):
+        return [Finding("spoils", "empty", "not a single picture could be read")]
+    told = ", ".join(f"{count:,} {split}" for split, count in splits.most_common())
+    people, sources = len(set(looked.person)), Counter(looked.source)
+    what = f"{len(looked):,} pictures" if not videos else f"{len(looked):,} frames looked at of {len(videos):,} videos"
+    text = f"{what} ({told}) of {people:,} people or files, from {len(sources)} source{'s' * (len(sources) > 1)}"
+    found.append(Finding("note", "amount", text))
+    if "index" in told or "unsplit" not in splits:
+        for split in ("train", "val"):
+            if not splits[split]:
+                level = "spoils" if split == "train" else "mind"
+                found.append(Finding(level, "splits", f"there is no '{split}' split: {told}"))
+    train = splits.get("train", len(looked))
+    if not videos and train < FEW:
+        text = (
+            f"only {train:,} pictures to train on: a model learns so few by heart; {FEW:,} are little, 20,000 are good"
+        )
+        found.append(Finding("mind", "amount", text))
+    name, count = Counter(looked.person).most_common(1)[0]
+    if people > 1 and count > 0.2 * len(looked):
+        found.append(Finding("mind", "people", f"{count / len(looked):.0%} of the pictures show one person, {name}"))
+    return found
+
+
+def _leaks(looked: Looked) -> list[Finding]:
+    split, found = looked.column("split"), []
+    homes: dict[str, set[str]] = {}
+    for person, home in zip(looked.person, looked.split, strict=True):
+        homes.setdefault(person, set()).add(home)
+    torn = sorted(person for person, where in homes.items() if len(where) > 1)
+    if torn:
+        text = f"{len(torn)} people are in more than one split, first {torn[0]}: validation figures will flatter"
+        found.append(Finding("spoils", "leakage", text, tuple(torn[:12])))
+    names = sorted(set(looked.split))
+    hashes = np.array(looked.hashes)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            first, second = np.flatnonzero(split == one), np.flatnonzero(split == other)
+            pairs = near_across(hashes[first], hashes[second])
+            if pairs:
+                examples = tuple(f"{looked.where[first[a]]} = {looked.where[second[b]]}" for a, b in pairs[:12])
+                text = f"{len(pairs)} pictures of '{other}' nearly repeat pictures of '{one}', first {examples[0]}"
+                found.append(Finding("spoils", "leakage", text, examples))
+    return found
+
+
+def _duplicates(looked: Looked) -> list[Finding]:
+    """Within a split; frames of one video resemble each other by nature."""
+    group = looked.group
+    if not len(looked):
+        return []
+    firsts = [i for i in range(len(looked)) if not group[i] or i == 0 or group[i] != group[i - 1]]
+    pairs = near_duplicates(np.array(looked.hashes)[firsts])
+    if not pairs:
+        return []
+    share = len(pairs) / len(firsts)
+    a, b = (looked.where[firsts[i]] for i in pairs[0])
+    text = f"{len(pairs):,} pictures ({share:.1%}) nearly repeat an earlier one, first {b} = {a}"
+    return [Finding("mind" if share > 0.02 else "note", "duplicates", text)]
+
+
+def _quality(looked: Looked) -> list[Finding]:
+    found = []
+    if not len(looked):
+        return found
+    native, sharp, cover = (looked.column(name) for name in ("native_px", "sharpness", "cover"))
+    low, middle, high = np.percentile(native, (5, 50, 95))
+    found.append(
+        Finding(
+            "note", "resolution", f"faces' crops are {low:.0f} to {high:.0f} px in their source, median {middle:.0f}"
+        )
+    )
+    for about, wanted, limit, text in (
+        ("resolution", native < 64, 0.1, "of the crops have less than 64 px in their source and were enlarged"),
+        ("sharpness", sharp < BLURRED, 0.05, f"of the pictures are blurred (sharpness below {BLURRED:.0f})"),
+        ("colour", looked.column("grey"), 0.03, "of the pictures are grey: a model learns to drain colour"),
+        ("cover", cover < 0.95, 0.1, "of the crops reach outside their picture; train with a limit on `cover`"),
+        ("light", looked.column("light") < 40, 0.05, "of the pictures are nearly black"),
+    ):
+        share = float(np.mean(wanted))
+        if share:
+            examples = tuple(list(looked.chosen(wanted))[:12])
+            found.append(Finding("mind" if share > limit else "note", about, f"{share:.1%} {text}", examples))
+    return found
+
+
+def _poses(looked: Looked, faceless: tuple[int, int]) -> list[Finding]:
+    found = []
+    none, shown = faceless
+    if none:
+        level = "spoils" if none > 0.5 * shown else "mind" if none > 0.02 * shown else "note"
+        found.append(Finding(level, "faces", f"no face was found in {none:,} of {shown:,} pictures looked at"))
+    shares = expression_shares(looked)
+    if not shares:
+        text = "poses and expressions are not known: there are no labels and no landmarker; run vaegan prepare"
+        return [*found, Finding("note", "expression", text)]
+    consequences = {
+        "smile": ("a model trained on this draws faces towards a smile", "smiles will be learned badly"),
+        "open mouth": ("mouths will tend to open", "speech will be learned badly: a mouth opens too little"),
+        "closed eyes": ("eyes will tend to close", "blinks will be learned badly or not at all"),
+        "turned head": ("", "turned heads will be learned badly"),
+    }
+    for name, share in shares.items():
+        usual = TALKING[name]
+        text = f"{name}: {share:.0%} of the faces; of people who talk, {usual:.0%}"
+        more, less = consequences[name]
+        level = "note"
+        if share > 1.5 * usual and share > usual + 0.05:
+            level = "mind" if more else "note"
+            text += f": {share / usual:.1f} times as many" + (f", over-represented, {more}" if more else "")
+        elif share < 0.6 * usual and share < usual - 0.03:
+            level = "mind"
+            text += f": under-represented by a factor of {usual / max(share, 1e-3):.1f}, {less}"
+        found.append(Finding(level, "expression", text))
+    smile = looked.column("smile")
+    found.append(
+        Finding("note", "expression", f"mean smile {np.nanmean(smile):.2f} of 1; of people who talk, 0.14: the bias is "
+                f"{np.nanmean(smile) - 0.14:+.2f}")
+    )  # fmt: skip
+    yaw = looked.column("yaw")
+    yaw = yaw[np.isfinite(yaw)]
+    left, right = float((yaw > TURNED).mean()), float((yaw < -TURNED).mean())
+    if max(left, right) > 2 * min(left, right) + 0.02:
+        text = f"heads turn to one side: {left:.0%} to the picture's left, {right:.0%} to its right; mirror at random"
+        found.append(Finding("mind", "pose", text))
+    return found
+
+
+def expression_shares(looked: Looked) -> dict[str, float]:
+    """Share of the labelled faces that smile, open the mouth, close the eyes, turn the head; {} without labels."""
+    smile = looked.column("smile")
+    known = np.isfinite(smile)
+    if not known.any():
+        return {}
+    yaw = looked.column("yaw")
+    return {
+        "smile": float((smile[known] > SMILE).mean()),
+        "open mouth": float((looked.column("mouth")[known] > MOUTH).mean()),
+        "closed eyes": float((looked.column("eyes")[known] > EYES).mean()),
+        "turned head": float((np.abs(yaw[np.isfinite(yaw)]) > TURNED).mean()),
+    }
+
+
+def _probed(probe: Probe | None) -> list[Finding]:
+    if probe is None:
+        return []
+    text = (
+        f"a small model explains {probe.explained:.0%} of the variance of {probe.held_out} pictures it has not seen "
+        f"after {probe.steps} steps"
+    )
+    if not probe.learns:
+        return [Finding("spoils", "probe", f"{text}: nothing that holds for other pictures is learned from this set")]
+    return [Finding("note", "probe", text)]
