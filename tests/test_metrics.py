@@ -8,7 +8,7 @@ import torch
 
 from vaegan.errors import UserError
 from vaegan.evaluation import metrics
-from vaegan.evaluation.distributions import load_inception
+from vaegan.evaluation.distributions import VideoDistance, load_inception
 from vaegan.evaluation.embedder import Embedder, alignment
 from vaegan.evaluation.metrics import Seen
 from vaegan.evaluation.protocol import pairs
@@ -223,3 +223,28 @@ def test_the_mirrored_pca_is_the_pca_of_crops_and_mirror_images():
     whole = fit_pca(mirrored_rows(crops), 10)
     assert torch.allclose(mean, whole.mean, atol=1e-5)
     assert torch.allclose(components.T @ components, whole.components.T @ whole.components, atol=1e-3)
+
+
+class _Mean(torch.nn.Module):
+    """Shaped like the I3D network of StyleGAN-V; its features are the mean colour."""
+
+    def forward(self, x: torch.Tensor, rescale: bool, resize: bool, return_features: bool) -> torch.Tensor:
+        return x.mean(dim=[2, 3, 4])
+
+
+def test_fvd_is_the_frechet_distance_over_windows_of_16_frames(tmp_path):
+    torch.jit.script(_Mean()).save(str(tmp_path / "i3d.pt"))
+    distance = VideoDistance(tmp_path / "i3d.pt")
+    frames = np.random.default_rng(0).integers(0, 100, (10, 1, 1, 1, 3), dtype=np.uint8)
+    clips = np.tile(frames, (1, 40, 8, 8, 1))
+    for clip in clips:
+        distance.add("real", clip)
+        distance.add("same", clip)
+        distance.add("brighter", clip + 30)
+    assert len(distance.features["real"]) == 20
+    assert distance.compute("same", "real") == pytest.approx(0, abs=0.05)
+    assert distance.compute("brighter", "real") == pytest.approx(3 * 30**2, rel=1e-3)
+    assert distance.compute("nothing", "real") is None
+    (tmp_path / "text.pt").write_text("no network")
+    with pytest.raises(UserError, match="TorchScript"):
+        VideoDistance(tmp_path / "text.pt")

@@ -23,6 +23,7 @@ from vaegan.model import FaceModel
 
 PACKAGES = ("torch", "torchmetrics", "lpips", "opencv-python-headless", "ai-edge-litert", "numpy")
 SAMPLES = "prior samples"
+SHOWN = 12
 T = TypeVar("T")
 
 
@@ -134,7 +135,7 @@ def _measure_stills(
     if observer is not None:
         seen = observer.look(progress(samples, SAMPLES, len(samples)))
         found.tables["samples"][SAMPLES]["found"] = bootstrap(seen.found.astype(float), seed)
-    found.pictures = {name: pictures[:16] for name, pictures in made.items()} | {SAMPLES: samples[:16]}
+    found.pictures = {name: pictures[:SHOWN] for name, pictures in made.items()} | {SAMPLES: samples[:SHOWN]}
     inception = load_inception(sources.inception)
     if isinstance(inception, str):
         found.left_out.append(inception)

@@ -39,7 +39,7 @@ def draw_figures(
     files = {}
     if data is not None:
         for name, model in (("figure3.png", vae), ("figure5.png", vaegan)):
-            crops = stills.read_stills(data, model, "val", 2 * FACES, 0)
+            crops = stills.read_stills(data, model, "val", 2 * FACES, 0, strangers=True)
             rebuilt = stills.reconstruct(model, crops)
             rows = {f"{what} {half + 1}": part[half::2] for half in (0, 1) for what, part in _pair(crops, rebuilt)}
             files[name] = grid(rows)

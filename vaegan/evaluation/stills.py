@@ -29,9 +29,12 @@ class Framed:
     meshes: dict[str, np.ndarray] | None = None
 
 
-def read_stills(folder: Path, model: FaceModel, split: str, limit: int | None, seed: int) -> np.ndarray:
+def read_stills(
+    folder: Path, model: FaceModel, split: str, limit: int | None, seed: int, *, strangers: bool = False
+) -> np.ndarray:
     """Crops of a data set that lie within their source pictures, in the model's framing and size.
 
+    strangers: one picture a person, where the index names people; for showing
     Returns uint8 (N, S, S, 3): at most `limit` (None: all), a seeded choice in index order.
     """
     entries = read_index(folder, split, MIN_COVER)
@@ -39,8 +42,11 @@ def read_stills(folder: Path, model: FaceModel, split: str, limit: int | None, s
     if framed.meshes is not None and not framed.whole:
         entries = [entry for entry in entries if entry.key in framed.meshes]
     chosen = np.arange(len(entries))
-    if limit is not None and len(entries) > limit:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(entries), limit, replace=False))
+    if strangers:
+        people = {entry.columns.get("person") or entry.key: number for number, entry in reversed([*enumerate(entries)])}
+        chosen = np.array(sorted(people.values()))
+    if limit is not None and len(chosen) > limit:
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
     if framed.whole:
         return np.array(cached_crops(folder, entries, model.size)[chosen])
     crops = np.empty((len(chosen), model.size, model.size, 3), np.uint8)
