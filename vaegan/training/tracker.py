@@ -60,7 +60,8 @@ def run(cfg: DictConfig, folder: Path) -> None:
 def _command() -> str:
     """What was typed, without where to."""
     typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else ["model=tracker"]
-    return " ".join(["python train.py", *(o for o in typed if not o.startswith(("resume=", "model.data=", "model.cache=")))])
+    places = ("resume=", "model.data=", "model.cache=")
+    return " ".join(["python train.py", *(o for o in typed if not o.startswith(places))])
 
 
 def _landmarker(model: dict[str, Any], output: Path) -> None:
@@ -177,7 +178,7 @@ class _Report(pl.Callback):
 
     def __init__(self, check: Callable, curve: CurveFile) -> None:
         self.check, self.curve = check, curve
-        self.started, self.sums, self.samples = check, 0.0, {}, 0
+        self.started, self.sums, self.samples = 0.0, {}, 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """The clock runs for training only."""
