@@ -54,7 +54,7 @@ class Composer:
         photos = groups["photos"]
         of = _by_owner(photos)
         self.backgrounds = [
-            _without_faces(photos.picture(i), [photos.mesh_px(f) for f in of.get(int(i), [])])
+            without_faces(photos.picture(i), [photos.mesh_px(f) for f in of.get(int(i), [])])
             for i in np.flatnonzero(photos.split == split)
         ]
 
@@ -202,9 +202,9 @@ def _by_owner(group: Group) -> dict[int, list[int]]:
     return faces
 
 
-def _without_faces(image: np.ndarray, meshes: list[np.ndarray]) -> np.ndarray:
-    """The picture at 128 px or less, its faces painted over from their surroundings (Telea 2004)."""
-    scale = min(1.0, 128 / max(image.shape[:2]))
+def without_faces(image: np.ndarray, meshes: list[np.ndarray], px: int = 128) -> np.ndarray:
+    """The picture, at most `px` long, its faces painted over from their surroundings (Telea 2004)."""
+    scale = min(1.0, px / max(image.shape[:2]))
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     mask = np.zeros(small.shape[:2], np.uint8)
     for mesh in meshes:

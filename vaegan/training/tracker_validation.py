@@ -48,7 +48,7 @@ class LandmarkerCheck:
             figures[f"{name}/error95"] = float(np.percentile(error, 95))
             figures[f"{name}/present"] = float((presence > 0.5).mean())
             if name.startswith("clips"):
-                figures |= {f"{name}/{k}": v for k, v in _expression(expression, blendshapes, sequence).items()}
+                figures |= {f"{name}/{k}": v for k, v in expression_figures(expression, blendshapes, sequence).items()}
                 figures[f"{name}/jitter"] = _jitter(found, meshes, regions, sequence)
         return figures
 
@@ -63,7 +63,7 @@ def _predict(net: nn.Module, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return tuple(np.concatenate(part) for part in zip(*outputs, strict=True))
 
 
-def _expression(found: np.ndarray, true: np.ndarray, sequence: np.ndarray) -> dict[str, float]:
+def expression_figures(found: np.ndarray, true: np.ndarray, sequence: np.ndarray) -> dict[str, float]:
     """Pearson correlation over time, each clip and blendshape weighted by how much it moves in the teacher's eyes."""
     r, weight = [], []
     for clip in np.unique(sequence):
