@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -10,8 +12,39 @@ app = typer.Typer()
 
 
 @app.command()
-def info() -> None:
-    """Show version, models, shipped photos and motions, face trackers and devices at hand."""
+def info(
+    photo: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Show what the face tracker finds in this picture (or `sample`).")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="The drawing of --photo.", show_default="NAME-faces.png, here"),
+    ] = None,
+    tracker: Annotated[
+        str | None, typer.Option(metavar="own|mediapipe", help="Of --photo.", show_default="the best at hand")
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Offer third-party weights that are missing, and fetch them.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --download: fetch without asking.")] = False,
+) -> None:
+    """Show version, models, shipped photos and motions, face trackers and devices at hand.
+
+    With --photo: draw the faces of a picture (boxes, mesh, pose, expression) into a PNG instead.
+    """
+    if photo is None and (output is not None or tracker is not None):
+        raise typer.BadParameter("--output and --tracker go with --photo")
+    if yes and not download:
+        raise typer.BadParameter("--yes goes with --download")
+    if download:
+        _download(yes)
+    if photo is not None:
+        _draw(photo, output, tracker)
+    if not download and photo is None:
+        _list()
+
+
+def _list() -> None:
     import torch
 
     import vaegan
@@ -28,6 +61,42 @@ def info() -> None:
     if not shipped_models():
         _say("model", "none shipped; name a model folder with --model")
     _say("photos", ", ".join(shipped_photos()) or "none shipped")
+
+
+def _draw(photo: str, output: Path | None, name: str | None) -> None:
+    from vaegan.faces.drawing import describe, draw_faces
+    from vaegan.faces.tracker import FaceTracker
+    from vaegan.media import check_output, read_image, write_image
+    from vaegan.samples import find_photo
+
+    path = find_photo(photo)
+    output = check_output(output or Path(f"{path.stem}-faces.png"), path, suffixes={".png", ".jpg", ".webp"})
+    image = read_image(path)
+    tracker = FaceTracker(name)
+    detections, faces = tracker.backend.detect(image), tracker.detect(image)
+    write_image(output, draw_faces(image, detections, faces))
+    _say("photo", f"{path}: {image.shape[1]}x{image.shape[0]} px, tracker {tracker.name}")
+    for line in describe(image, detections, faces):
+        _say("", line)
+    _say("drawn", str(output))
+
+
+def _download(yes: bool) -> None:
+    from vaegan.faces.download import DOWNLOADS, cache_folder, fetch
+    from vaegan.faces.weights import find_weights
+
+    for one in DOWNLOADS:
+        there = find_weights(one.name)
+        if there is not None:
+            _say("weights", f"{one.name} is at hand: {there}")
+            continue
+        _say("weights", f"{one.name}, {one.size / 1e6:.1f} MB, licence {one.licence}, SHA-256 {one.sha256}")
+        _say("", one.purpose)
+        _say("", f"from {one.url} to {cache_folder()}")
+        if yes or typer.confirm("Download it?"):
+            _say("weights", f"{fetch(one, cache_folder())}: whole")
+        else:
+            _say("weights", f"{one.name} was not downloaded")
 
 
 def _say(name: str, text: str) -> None:
