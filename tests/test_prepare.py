@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from vaegan.data.labels import mirror_points, mirror_shapes, read_labels
-from vaegan.data.prepare import Settings, Splits, parse_framing, parse_split, prepare
 from vaegan.data.prepare import engine as engine_module
 from vaegan.data.prepare.merge import divide, read_rejected
 from vaegan.data.prepare.named import recognise
 from vaegan.data.prepare.parts import Row
+from vaegan.data.prepare.run import prepare
+from vaegan.data.prepare.settings import Settings, Splits, parse_framing, parse_split
 from vaegan.data.shards import read_index, read_pictures
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform, framing, mesh_box

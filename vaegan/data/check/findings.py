@@ -126,7 +126,7 @@ def _duplicates(looked: Looked) -> list[Finding]:
     share = len(pairs) / len(firsts)
     a, b = (looked.where[firsts[i]] for i in pairs[0])
     text = f"{len(pairs):,} pictures ({share:.1%}) nearly repeat an earlier one, first {b} = {a}"
-    return [Finding("mind" if share > 0.02 else "note", "duplicates", text)]
+    return [Finding("spoils" if share > 0.5 else "mind" if share > 0.02 else "note", "duplicates", text)]
 
 
 def _quality(looked: Looked) -> list[Finding]:

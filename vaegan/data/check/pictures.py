@@ -22,6 +22,9 @@ from vaegan.media import decode_image, read_image
 LABELLED_PHOTOS = 1000
 """Of a folder without labels so many pictures are shown to the landmarker, if there is one."""
 
+MAX_YAW_APART = 4.0
+"""Degrees, median; labels in their right order agree within one."""
+
 
 def look_at_set(folder: Path, looked: Looked, advance: Callable[[], None]) -> None:
     """Look at a set with index.csv: the pictures of its shards in their order, with labels where it has them.
@@ -78,6 +81,14 @@ def _labels(folder: Path, rows: dict, looked: Looked) -> tuple[Labels | None, di
     looked.broken += [
         (f"labels.npz:{labels.key[i]}", "its mesh lies far outside the crop") for i in np.flatnonzero(wrong)
     ]
+    compared = _spread([key for key in number if rows.get(key, {}).get("yaw")], 200)
+    if compared:
+        apart = [abs(head_pose(labels.mesh[number[key]])[0] - float(rows[key]["yaw"])) for key in compared]
+        if np.median(apart) > MAX_YAW_APART:
+            why = (
+                f"the yaw of its meshes is {np.median(apart):.0f} degrees from index.csv's: they are of other pictures"
+            )
+            looked.broken.append(("labels.npz", why))
     return labels, number
 
 

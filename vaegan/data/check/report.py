@@ -101,6 +101,8 @@ def _histogram(values: np.ndarray, edges: np.ndarray | None) -> dict:
     if edges is None:
         low, high = np.percentile(values, (0, 99.5))
         edges = np.linspace(low, max(high, low + 1), 25)
+        if (values % 1 == 0).all() and high - low < 25:
+            edges = np.arange(low, high + 2) - 0.5
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     return {"edges": [round(float(edge), 3) for edge in edges], "counts": counts.tolist()}
 
