@@ -232,7 +232,7 @@ def _start(shelf, folder, *args, interrupt_at=None, driver="clip.mp4", preexec=N
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         preexec_fn=preexec,
     )
 

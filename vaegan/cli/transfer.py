@@ -93,7 +93,7 @@ def transfer(
     settings = Settings(motion.value, reference, strength, smooth, start, end, fps, size)
     photo_path = find_photo(photo)
     output = output or Path(f"{photo_path.stem}_{Path(driver).resolve().stem}.mp4")
-    face_model = _load(model, device.value)
+    face_model = load(model, device.value)
     inputs = [photo_path, find_driver(driver, face_model.name)]
     check_output(output, *inputs, suffixes=VIDEO_SUFFIXES)
     if storyboard:
@@ -117,7 +117,8 @@ class _Job:
     save_motion: Path | None
 
 
-def _load(model: str, device: str):
+def load(model: str, device: str):
+    """The model, and torch set up for it: as the command has it."""
     import torch
 
     from vaegan.model import load_model
