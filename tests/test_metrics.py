@@ -8,7 +8,7 @@ import torch
 
 from vaegan.errors import UserError
 from vaegan.evaluation import metrics
-from vaegan.evaluation.distributions import VideoDistance, load_inception
+from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
 from vaegan.evaluation.embedder import Embedder, alignment
 from vaegan.evaluation.metrics import Seen
 from vaegan.evaluation.protocol import pairs
@@ -248,3 +248,23 @@ def test_fvd_is_the_frechet_distance_over_windows_of_16_frames(tmp_path):
     (tmp_path / "text.pt").write_text("no network")
     with pytest.raises(UserError, match="TorchScript"):
         VideoDistance(tmp_path / "text.pt")
+
+
+class _Colour(torch.nn.Module):
+    """In Inception's place: uint8 (N, 3, S, S) -> mean colours (N, 3)."""
+
+    def forward(self, x):
+        assert x.dtype == torch.uint8
+        return x.double().mean((2, 3))
+
+
+def test_fid_and_kid_compare_with_the_real_set():
+    real = np.tile(np.random.default_rng(0).integers(0, 200, (60, 1, 1, 3), dtype=np.uint8), (1, 64, 64, 1))
+    networks = {"2048": _Colour(), "logits_unbiased": _Colour()}
+    same = inception_figures(networks, real, real, seed=0)
+    brighter = inception_figures(networks, real + 20, real, seed=0)
+    assert same["fid"] == pytest.approx(0, abs=0.1)
+    assert brighter["fid"] == pytest.approx(3 * 20**2, rel=0.01)
+    assert brighter["kid"] > same["kid"]
+    assert brighter["inception"] >= 1
+    assert inception_figures(networks, real + 20, real, seed=0) == brighter

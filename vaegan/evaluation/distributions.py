@@ -5,6 +5,7 @@ left out.
 """
 
 import importlib.util
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def load_inception(path: Path | None) -> dict[str, nn.Module] | str:
         return {
             name: NoTrainInceptionV3("inception-v3-compat", [name], str(found)) for name in ("2048", "logits_unbiased")
         }
-    except Exception as error:
+    except (OSError, RuntimeError, KeyError, ValueError, AttributeError, pickle.UnpicklingError) as error:
         raise UserError(f"{found} does not hold that Inception network ({str(error).splitlines()[0]})") from error
 
 

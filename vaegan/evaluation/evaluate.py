@@ -80,46 +80,63 @@ class Evaluation:
             return None
 
 
+@dataclass(frozen=True)
+class _Tools:
+    """The networks that measure; None where one is not at hand."""
+
+    perceptual: nn.Module | None
+    observer: Observer | None
+    inception: dict[str, nn.Module] | None
+    videos: VideoDistance | None
+
+
 def evaluate(model: FaceModel, sources: Sources, plan: Plan, progress: Progress) -> Evaluation:
     """Measure all that can be measured.
 
-    Raises UserError when there is nothing to measure on, or a file given by path cannot be used.
+    Raises UserError when there is nothing to measure on, or a file or folder given by path cannot be used.
     """
     if sources.data is None and sources.clips is None:
         raise UserError("nothing to evaluate on: set VAEGAN_DATA, or give --data, or --clips and --photos")
+    clips = [] if sources.clips is None else protocol.clip_files(sources.clips, plan)
+    photos = [] if sources.photos is None else protocol.photo_files(sources.photos, plan)
     config = {"scale": model.framing.scale, "follow": model.framing.follow}
     found = Evaluation({"name": model.name, "id": model.id, "size": model.size, "framing": config}, plan)
-    perceptual = found.attempt("LPIPS", load_lpips)
-    embedder = Embedder(sources.embedder) if sources.embedder else found.attempt("identity", Embedder)
-    observer = found.attempt("all figures of motion", lambda: Observer(embedder, plan.embed_every))
+    tools = _load_tools(found, sources)
     if sources.data is None:
         found.left_out.append("reconstruction and prior samples: no data set in VAEGAN_DATA, and no --data")
     else:
-        _measure_stills(found, model, sources, observer, perceptual, progress)
+        _measure_stills(found, model, sources.data, tools, progress)
     if sources.clips is None:
         found.left_out.append("self- and cross-reenactment: no clips in VAEGAN_DATA, and no --clips")
-    elif observer is not None:
-        _measure_clips(found, model, sources, observer, perceptual, progress)
+    elif tools.observer is not None:
+        _measure_clips(found, model, clips, photos, tools, progress)
     return found
 
 
-def _measure_stills(
-    found: Evaluation,
-    model: FaceModel,
-    sources: Sources,
-    observer: Observer | None,
-    perceptual: nn.Module | None,
-    progress: Progress,
-) -> None:
+def _load_tools(found: Evaluation, sources: Sources) -> _Tools:
+    perceptual = found.attempt("LPIPS", load_lpips)
+    embedder = Embedder(sources.embedder) if sources.embedder else found.attempt("identity", Embedder)
+    observer = found.attempt("all figures of motion", lambda: Observer(embedder, found.plan.embed_every))
+    inception = load_inception(sources.inception) if sources.data else None
+    if isinstance(inception, str):
+        found.left_out.append(inception)
+        inception = None
+    videos = VideoDistance(sources.i3d) if sources.i3d else None
+    if videos is None and sources.clips is not None:
+        found.left_out.append("FVD: no I3D network given with --i3d")
+    return _Tools(perceptual, observer, inception, videos)
+
+
+def _measure_stills(found: Evaluation, model: FaceModel, data: Path, tools: _Tools, progress: Progress) -> None:
     plan, seed = found.plan, found.plan.seed
-    crops = stills.read_stills(sources.data, model, "val", plan.stills, seed)
-    found.material["stills"] = f"{len(crops)} crops of the val split of {sources.data.name}, {model.size} px"
+    crops = stills.read_stills(data, model, "val", plan.stills, seed)
+    found.material["stills"] = f"{len(crops)} crops of the val split of {data.name}, {model.size} px"
     pca = f"PCA-{model.latent_dim}"
     systems: dict[str, Callable[[], np.ndarray]] = {MODEL: lambda: stills.reconstruct(model, crops)}
-    if (sources.data / "index.csv").is_file():
-        systems[pca] = lambda: stills.pca_reconstruct(sources.data, model, crops)
+    if (data / "index.csv").is_file():
+        systems[pca] = lambda: stills.pca_reconstruct(data, model, crops)
     else:
-        found.left_out.append(f"{pca}: {sources.data.name} has no index.csv, so no train split to fit it on")
+        found.left_out.append(f"{pca}: {data.name} has no index.csv, so no train split to fit it on")
     made = {"input": crops}
     table = found.tables.setdefault("reconstruction", {})
     for system in progress(list(systems), "reconstruction", len(systems)):
@@ -127,56 +144,46 @@ def _measure_stills(
         if pictures is None:
             continue
         made[system] = pictures
-        figures = measure_pictures(made[system], crops, perceptual)
+        figures = measure_pictures(pictures, crops, tools.perceptual)
         table[system] = {name: bootstrap(values, seed) for name, values in figures.items()}
     samples = stills.sample(model, plan.samples, seed)
     sharp = sharpness(as_tensor(samples), as_tensor(crops)).double().numpy()
     found.tables["samples"] = {SAMPLES: {"sharpness": bootstrap(sharp, seed)}}
-    if observer is not None:
-        seen = observer.look(progress(samples, SAMPLES, len(samples)))
+    if tools.observer is not None:
+        seen = tools.observer.look(progress(samples, SAMPLES, len(samples)))
         found.tables["samples"][SAMPLES]["found"] = bootstrap(seen.found.astype(float), seed)
     found.pictures = {name: pictures[:SHOWN] for name, pictures in made.items()} | {SAMPLES: samples[:SHOWN]}
-    inception = load_inception(sources.inception)
-    if isinstance(inception, str):
-        found.left_out.append(inception)
-        return
     for target, pictures in ((table[MODEL], made[MODEL]), (found.tables["samples"][SAMPLES], samples)):
-        figures = inception_figures(inception, pictures, crops, seed)
-        target |= {name: single(value, len(pictures)) for name, value in figures.items()}
+        if tools.inception is not None:
+            figures = inception_figures(tools.inception, pictures, crops, seed)
+            target |= {name: single(value, len(pictures)) for name, value in figures.items()}
 
 
 def _measure_clips(
-    found: Evaluation,
-    model: FaceModel,
-    sources: Sources,
-    observer: Observer,
-    perceptual: nn.Module | None,
-    progress: Progress,
+    found: Evaluation, model: FaceModel, paths: list[Path], photos: list[Path], tools: _Tools, progress: Progress
 ) -> None:
-    plan = found.plan
-    tracker = FaceTracker("mediapipe")
-    paths = protocol.clip_files(sources.clips, plan)
-    clips = protocol.read_clips(paths, model, tracker, observer, plan, progress)
+    plan, tracker = found.plan, FaceTracker("mediapipe")
+    clips = protocol.read_clips(paths, model, tracker, tools.observer, plan, progress)
     if not clips:
-        found.left_out.append(f"self- and cross-reenactment: no clip of {sources.clips.name} shows a face")
+        found.left_out.append("self- and cross-reenactment: no clip shows a face")
         return
-    found.material["clips"] = f"{len(clips)} clips of {sources.clips.name}, at most {plan.frames} frames of each"
-    rows, boards = protocol.self_reenactment(clips, model, observer, perceptual, progress)
+    found.material["clips"] = f"{len(clips)} clips, at most {plan.frames} frames of each"
+    rows, boards = protocol.self_reenactment(clips, model, tools.observer, tools.perceptual, progress)
     found.rows["self"], found.tables["self"] = rows, summarise(rows, plan.seed)
     found.boards += boards
-    if sources.photos is None:
+    if not photos:
         found.left_out.append("cross-reenactment: no photos in VAEGAN_DATA, and no --photos")
         return
-    photos = protocol.photo_files(sources.photos, plan)
-    found.material["photos"] = f"{len(photos)} photos of {sources.photos.name}, {plan.photos} for each clip"
-    videos = VideoDistance(sources.i3d) if sources.i3d else None
-    if videos is None:
-        found.left_out.append("FVD: no I3D network given with --i3d")
-    rows, boards = protocol.cross_reenactment(clips, photos, model, tracker, observer, videos, plan, progress)
+    found.material["photos"] = f"{len(photos)} photos, {plan.photos} for each clip"
+    rows, boards = protocol.cross_reenactment(
+        clips, photos, model, tracker, tools.observer, tools.videos, plan, progress
+    )
     found.rows["cross"], found.tables["cross"] = rows, summarise(rows, plan.seed)
     found.boards += boards
-    for system, figures in found.tables["cross"].items() if videos else ():
-        figures["fvd"] = single(videos.compute(system, DRIVER), len(videos.features[system]))
+    if tools.videos is not None:
+        for system, figures in found.tables["cross"].items():
+            windows = len(tools.videos.features.get(system, []))
+            figures["fvd"] = single(tools.videos.compute(system, DRIVER), windows)
 
 
 def _version(package: str) -> str | None:

@@ -63,13 +63,15 @@ def _framed(folder: Path, model: FaceModel) -> Framed:
     if not path.is_file():
         return Framed(whole=True)
     with np.load(path, allow_pickle=False) as labels:
-        flat = labels["mesh_code"].astype(np.float32) @ labels["mesh_basis"].T.astype(np.float32)
-        meshes = labels["mesh_mean"].reshape(478, 3) + flat.reshape(-1, 478, 3)
-        keys = [str(key) for key in labels["key"]]
-    faces = meshes[:, :FACE_POINTS, :2]
+        keys, code, basis = labels["key"], labels["mesh_code"], labels["mesh_basis"].T.astype(np.float32)
+        middle = labels["mesh_mean"].reshape(478, 3)
+    some = (code[:: max(1, len(code) // 500)].astype(np.float32) @ basis).reshape(-1, 478, 3) + middle
+    faces = some[:, :FACE_POINTS, :2]
     scale = 1 / float(np.median((faces.max(1) - faces.min(1)).max(1)))
-    whole = not model.framing.follow and abs(scale / model.framing.scale - 1) < SAME_SCALE
-    return Framed(whole, dict(zip(keys, meshes, strict=True)))
+    if not model.framing.follow and abs(scale / model.framing.scale - 1) < SAME_SCALE:
+        return Framed(whole=True)
+    meshes = (code.astype(np.float32) @ basis).reshape(-1, 478, 3) + middle
+    return Framed(whole=False, meshes=dict(zip(map(str, keys), meshes, strict=True)))
 
 
 def reconstruct(model: FaceModel, crops: np.ndarray) -> np.ndarray:
