@@ -54,6 +54,7 @@ def run(cfg: DictConfig, folder: Path) -> None:
     folder = Path(cfg.resume) if cfg.resume else folder
     for part, train in (("landmarker", _landmarker), ("detector", _detector)):
         if model["part"] in (part, "both"):
+            pl.seed_everything(model["seed"], verbose=False)
             train(model, folder)
 
 
@@ -137,7 +138,6 @@ def _fit(
     folder: Path,
 ) -> None:
     """Train to the last step in epochs of `check_every` steps, a checkpoint after each; go on from the last one."""
-    pl.seed_everything(model["seed"], verbose=False)
     module.to(memory_format=torch.channels_last)
     data = _Epochs(batches, module.steps, settings["check_every"], model["workers"])
     trainer = pl.Trainer(
@@ -178,15 +178,16 @@ class _Report(pl.Callback):
 
     def __init__(self, check: Callable, curve: CurveFile) -> None:
         self.check, self.curve = check, curve
-        self.started, self.sums, self.samples = 0.0, {}, 0
+        self.started, self.sums, self.samples, self.batches = 0.0, {}, 0, 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """The clock runs for training only."""
-        self.started, self.sums, self.samples = time.perf_counter(), {}, 0
+        self.started, self.sums, self.samples, self.batches = time.perf_counter(), {}, 0, 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs, batch, index: int) -> None:
         """Add up the loss terms."""
         self.samples += len(next(iter(batch.values())))
+        self.batches += 1
         for name in ("loss", *module.weights):
             self.sums[name] = self.sums.get(name, 0.0) + float(trainer.callback_metrics[name])
 
@@ -196,7 +197,7 @@ class _Report(pl.Callback):
             return
         steps = trainer.global_step
         seconds = time.perf_counter() - self.started
-        losses = {k: v / max(1, trainer.num_training_batches) for k, v in self.sums.items()}
+        losses = {k: v / self.batches for k, v in self.sums.items()}
         figures = self.check(module.trained())
         self.curve.add({"step": steps, "seconds": seconds, **losses, **figures})
         shown = [" ".join(f"{k} {v:.{n}f}" for k, v in part.items()) for n, part in ((4, losses), (3, figures))]
