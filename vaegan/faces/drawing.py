@@ -101,8 +101,9 @@ def _draw_mesh(picture: np.ndarray, face: Face, scale: float, number: int) -> No
     end = start + 0.6 * side * np.array([-math.sin(yaw), math.sin(pitch)])
     tips = [tuple(int(v) for v in np.rint(point)) for point in (start, end)]
     cv2.arrowedLine(picture, *tips, _NOSE, max(1, round(side / 120)), cv2.LINE_AA, tipLength=0.2)
-    low = points.min(0)
-    _write(picture, f"{number}: presence {face.score:.2f}", (int(low[0]), max(28, int(low[1]) - 8)), _FOUND)
+    left, bottom = int(points[:, 0].min()), int(points[:, 1].max())
+    at = (max(2, left), min(picture.shape[0] - 6, bottom + 18))
+    _write(picture, f"{number}: presence {face.score:.2f}", at, _FOUND)
 
 
 def _draw_panel(panel: np.ndarray, detections: list[Detection], faces: list[Face]) -> None:
@@ -127,5 +128,6 @@ def _draw_panel(panel: np.ndarray, detections: list[Detection], faces: list[Face
 def _write(
     picture: np.ndarray, text: str, at: tuple[int, int], colour: tuple[int, int, int], size: float = 0.45
 ) -> None:
-    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 3, cv2.LINE_AA)
+    # A shadow of the same weight: heavier letters would also be wider in OpenCV 5.
+    cv2.putText(picture, text, (at[0] + 1, at[1] + 1), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 1, cv2.LINE_AA)
     cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
