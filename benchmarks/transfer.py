@@ -70,9 +70,8 @@ def measure(photo: str, driver: Path, model: str, output: Path) -> None:
     took = time.perf_counter() - first
     end = peak_mb()
     print(f"start-up to the first frame: {first - born:.1f} s")
-    print(
-        f"steady state: {(writer.count - 1) / took:.1f} frames/s over {writer.count} frames ({run.tracker.name} tracker)"
-    )
+    rate = (writer.count - 1) / took
+    print(f"steady state: {rate:.1f} frames/s over {writer.count} frames ({run.tracker.name} tracker)")
     if early:
         print(f"peak memory: {early:.0f} MB after 10 s, {end:.0f} MB after {step.time:.0f} s ({end / early - 1:+.1%})")
 
