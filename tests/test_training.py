@@ -166,3 +166,39 @@ def test_a_diverging_run_says_so(pictures, tmp_path):
         tmp_path / "run", pictures, "model=vae", "model.optimizer.lr=1e30", "model.optimizer.warmup_steps=1"
     )
     assert status == 1 and "training diverged" in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
+def test_other_loggers_write_what_can_be_read_back(pictures, tmp_path, logger, monkeypatch):
+    pytest.importorskip(logger)
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    status, output = train(
+        tmp_path / "run", pictures, "model=vae", f"logger={logger}", "trainer.epochs=1", "callbacks.preview=false"
+    )
+    assert status == 0, output
+    if logger == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        (file,) = (tmp_path / "run").rglob("events.out.tfevents.*")
+        events = EventAccumulator(str(file)).Reload()
+        assert {"train/bce", "val/psnr"} <= set(events.Tags()["scalars"])
+        assert "grid" in events.Tags()["images"]
+    else:
+        (file,) = (tmp_path / "run").rglob("offline-run-*/run-*.wandb")
+        written = file.read_bytes()  # W&B's own record format: the names stand in it as they are
+        assert b"train/bce" in written and b"val/psnr" in written
+        assert list(file.parent.rglob("grid*.png"))
+
+
+def test_without_data_training_says_so_and_uses_the_shipped_decoder(tmp_path):
+    from vaegan.model import shipped_models
+
+    if "paper-vaegan" not in shipped_models():
+        pytest.skip("no model is shipped yet")
+    environment = {k: v for k, v in os.environ.items() if k != "VAEGAN_DATA"}
+    arguments = ["model=vae", "data.synthetic=256", f"hydra.run.dir={tmp_path / 'run'}", *SMALL[2:], "trainer.epochs=1"]
+    command = [sys.executable, "-W", "ignore", str(ROOT / "train.py"), "data.batch=32", "trainer.fast=2", *arguments]
+    result = subprocess.run(command, env=environment, text=True, capture_output=True, cwd=ROOT, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("training on data=synthetic") == 1

@@ -1,6 +1,7 @@
 """The three loggers: CSV files, TensorBoard, or Weights & Biases (offline unless the user is logged in)."""
 
 import os
+import sys
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -40,3 +41,15 @@ def _wandb(cfg: DictConfig, folder: Path) -> Logger:
         tags=list(options.tags),
         config=OmegaConf.to_container(cfg, resolve=True),
     )
+
+
+def finish(loggers: list[Logger]) -> None:
+    """End the W&B run of this job, so that the next job of a multirun starts its own; failures are told, not raised."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb
+
+            try:
+                wandb.finish()
+            except wandb.Error as error:
+                print(f"W&B did not finish cleanly: {error}", file=sys.stderr)

@@ -20,7 +20,7 @@ from vaegan.model import load_model
 from vaegan.networks import VAE, Discriminator
 from vaegan.training.callbacks import Curve, build_callbacks, build_checkpointing
 from vaegan.training.export import export_model
-from vaegan.training.loggers import build_logger
+from vaegan.training.loggers import build_logger, finish
 from vaegan.training.module import FaceTraining
 from vaegan.training.pca import start_from_pca
 
@@ -104,7 +104,10 @@ def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> fl
         enable_progress_bar=cfg.callbacks.progress == "bar"
         or (cfg.callbacks.progress == "auto" and sys.stderr.isatty()),
     )
-    trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+    finally:
+        finish(trainer.loggers)
     if trainer.interrupted:
         print(f"stopped; go on with: python train.py resume={folder} and the same settings", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
