@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -39,7 +40,7 @@ def load_networks(folder: Path) -> tuple[FaceDetector, FaceLandmarker, dict]:
         raise UserError(
             f"the own face tracker has no weights: {error.filename} is missing; install the package again"
         ) from error
-    except (KeyError, TypeError, RuntimeError, ValueError, yaml.YAMLError) as error:
+    except (KeyError, TypeError, RuntimeError, ValueError, SafetensorError, yaml.YAMLError) as error:
         raise UserError(f"{folder} is no whole face tracker ({error}); install the package again") from error
     return detector, landmarker, config
 
