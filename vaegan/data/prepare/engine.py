@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from vaegan.data.prepare.gather import Job
@@ -47,37 +49,35 @@ def run_local(jobs: list[Job], settings: Settings, folder: Path, workers: int) -
         yield from (run_job(job, settings, folder) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
+    stop = context.Event()
     waiting = iter(jobs)
-    with ProcessPoolExecutor(min(workers, max(1, len(jobs))), context, _begin) as pool:
+    with ProcessPoolExecutor(min(workers, max(1, len(jobs))), context, _begin, (stop,)) as pool:
         try:
-            running = set()
-            for job in waiting:
-                running.add(pool.submit(run_job, job, settings, folder))
-                if len(running) >= 4 * workers:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
+            running = {pool.submit(run_job, job, settings, folder) for job in itertools.islice(waiting, 4 * workers)}
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker process was killed, most likely because memory ran out: "
-                "run the same command again with fewer --workers, it goes on where it stopped"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+                yield from [future.result() for future in done]
+                running |= {pool.submit(run_job, job, settings, folder) for job in itertools.islice(waiting, len(done))}
+        except BaseException as error:
+            stop.set()  # a long video would keep Ctrl-C waiting
+            if isinstance(error, BrokenProcessPool):
+                raise UserError(
+                    "a worker process was killed, most likely because memory ran out: "
+                    "run the same command again with fewer --workers, it goes on where it stopped"
+                ) from error
+            raise
 
 
-def _begin() -> None:
+def _begin(stop: Event) -> None:
     """One thread a process; Ctrl-C is the main process's to answer; nobody outlives it."""
     import cv2
 
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
+    for asked in (multiprocessing.parent_process().join, stop.wait):
+        threading.Thread(target=_leave_after, args=(asked,), daemon=True).start()
 
-    def leave() -> None:
-        parent.join()
-        os._exit(1)
 
-    threading.Thread(target=leave, daemon=True).start()
+def _leave_after(asked: Callable) -> None:
+    asked()
+    os._exit(1)

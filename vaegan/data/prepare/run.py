@@ -136,6 +136,8 @@ def _work(
 ) -> int:
     """Do the jobs that have no part yet; returns how many had one."""
     folder = state / "parts"
+    for unfinished in folder.glob(".*"):
+        unfinished.unlink()
     todo = [job for job in jobs if not part_path(folder, job).is_file()]
     total = sum(len(job.items) for job in jobs)
     before = total - sum(len(job.items) for job in todo)
