@@ -174,7 +174,7 @@ def test_commands_for_training(workplace):
 
 
 def test_commands_for_data(workplace, data_dir):
-    people = sorted(path for path in (data_dir / "raw/photos/lfw").iterdir() if path.is_dir())[:40]
+    people = sorted(path for path in (data_dir / "raw/photos/lfw").iterdir() if path.is_dir())[:30]
     for person in people:
         shutil.copytree(person, workplace / "photos" / person.name)
     run_section("Data", workplace)
