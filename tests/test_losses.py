@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vaegan import losses
+from vaegan.training.ema import averaged
 
 
 def test_bce_is_the_sum_over_pixels_and_the_mean_over_the_batch():
@@ -79,3 +80,16 @@ def test_sharpness_falls_when_a_picture_is_blurred():
     picture = torch.rand(1, 3, 32, 32)
     blurred = torch.nn.functional.avg_pool2d(picture, 3, 1, 1)
     assert losses.laplacian_variance(blurred) < 0.2 * losses.laplacian_variance(picture)
+
+
+def test_the_average_forgets_its_random_start():
+    network = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.BatchNorm1d(1))
+    torch.nn.init.constant_(network[0].weight, 100.0)
+    average = averaged(network, 0.999)
+    average.update_parameters(network)
+    torch.nn.init.constant_(network[0].weight, 1.0)
+    network[1].num_batches_tracked.fill_(7)
+    for _ in range(300):
+        average.update_parameters(network)
+    assert average.module[0].weight.item() == pytest.approx(1.0, abs=0.01)
+    assert average.module[1].num_batches_tracked == 7

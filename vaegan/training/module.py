@@ -1,31 +1,16 @@
 """The VAE and the discriminator trained in turns, as the paper alternates them, in Lightning's manual optimisation."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from vaegan import losses
 from vaegan.errors import UserError
 from vaegan.networks import VAE, Discriminator
-
-
-def _average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
-    """Exponential moving average whose first steps count less, so that it does not drag the start along.
-
-    The decay of step n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage.
-    """
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        n = float(count)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
-
-    return update
+from vaegan.training.ema import averaged
 
 
 class FaceTraining(pl.LightningModule):
@@ -60,7 +45,7 @@ class FaceTraining(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.vae, self.discriminator, self.perceptual = vae, discriminator, perceptual
-        self.ema = AveragedModel(vae, multi_avg_fn=_average(ema_decay))
+        self.ema = averaged(vae, ema_decay)
         self.weights, self.optimizer, self.gan = weights, optimizer, gan
         self.total_steps = total_steps
         self.step_count = 0

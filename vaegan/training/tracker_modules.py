@@ -6,10 +6,10 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.networks import FaceDetector, FaceLandmarker
+from vaegan.training.ema import averaged
 
 OUTER_EYES = (33, 263)
 
@@ -39,7 +39,7 @@ class _Distilled(pl.LightningModule):
     ):
         super().__init__()
         self.net = net
-        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(average_decay), use_buffers=True)
+        self.average = averaged(net, average_decay)
         self.average.requires_grad_(False)
         self.steps, self.rate, self.weight_decay, self.warm_up = steps, rate, weight_decay, warm_up
 
