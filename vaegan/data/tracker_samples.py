@@ -159,17 +159,19 @@ class LandmarkerBatches(Dataset):
         image = group.picture(group.owner[face])
         region = framing(group.mesh_px(face), self.roi_scale, follow=True)
         side = region.side / self.roi_scale
-        if kind < 0.6:  # beside the face
+        if kind < 0.5:  # beside the face
             angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.75, 1.6) * side
             cx, cy = region.cx + far * np.cos(angle), region.cy + far * np.sin(angle)
             region = CropTransform(cx, cy, region.side * rng.uniform(0.4, 1.2), rng.uniform(-np.pi, np.pi))
-        elif kind < 0.7:  # a part of the face
+        elif kind < 0.6:  # a part of the face
             cx, cy = np.array([region.cx, region.cy]) + rng.uniform(-0.35, 0.35, 2) * side
             region = CropTransform(cx, cy, region.side * rng.uniform(0.15, 0.4), region.roll + rng.normal(0, 0.4))
-        elif kind < 0.8:  # the face far too small
+        elif kind < 0.7:  # the face far too small
             region = region.scaled(rng.uniform(2.5, 5))
-        else:  # upside down or lying
-            region = CropTransform(region.cx, region.cy, region.side, region.roll + np.pi + rng.uniform(-1.4, 1.4))
+        else:  # upside down or lying; often with the eyes where an upright face would have them
+            cx, cy = np.array([region.cx, region.cy]) + rng.uniform(-0.5, 0.5, 2) * side
+            size = region.side * rng.uniform(0.7, 1.3)
+            region = CropTransform(cx, cy, size, region.roll + np.pi + rng.uniform(-1.4, 1.4))
         border, colour = any_border(rng)
         crop = warp(image, region.matrix(self.size), (self.size, self.size), border, colour)
         return self._spoil(crop, rng, other)

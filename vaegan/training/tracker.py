@@ -18,13 +18,16 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader, Dataset
 
+from vaegan.data.tracker_augment import mirrored_points
 from vaegan.data.tracker_data import HELD_OUT, TRAIN, load_groups
 from vaegan.data.tracker_mosaic import Composer, DetectorBatches
 from vaegan.data.tracker_samples import LandmarkerBatches, fit_mesh_model
 from vaegan.errors import UserError
 from vaegan.faces.networks import FaceDetector, FaceLandmarker
+from vaegan.faces.own import load_networks
 from vaegan.training.tracker_card import CurveFile, write_card
 from vaegan.training.tracker_modules import DetectorTraining, LandmarkerTraining
+from vaegan.training.tracker_presence import fit_presence_head
 from vaegan.training.tracker_validation import DetectorCheck, LandmarkerCheck
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ def run(cfg: DictConfig, folder: Path) -> None:
 
     Args:
         cfg: as composed from conf/ with model=tracker; of it `model`, `seed`, `resume` and `trainer` are read.
+            `model.part` presence fits that head of a finished run again.
         folder: of this run. Where it (or `cfg.resume`) holds a broken-off run, that goes on; where it holds one part,
             the other one is added.
 
@@ -42,8 +46,8 @@ def run(cfg: DictConfig, folder: Path) -> None:
         UserError: data, or the teacher's weights to label it with, are missing.
     """
     model = OmegaConf.to_container(cfg.model, resolve=True)
-    if model["part"] not in ("landmarker", "detector", "both"):
-        raise UserError(f"model.part is landmarker, detector or both, not {model['part']!r}")
+    if model["part"] not in ("landmarker", "detector", "both", "presence"):
+        raise UserError(f"model.part is landmarker, detector, both or presence, not {model['part']!r}")
     if not model["data"] or not Path(model["data"]).is_dir():
         raise UserError(f"model.data names no folder ({model['data']!r}): set VAEGAN_DATA")
     if cfg.trainer.threads:
@@ -56,6 +60,8 @@ def run(cfg: DictConfig, folder: Path) -> None:
         if model["part"] in (part, "both"):
             pl.seed_everything(model["seed"], verbose=False)
             train(model, folder)
+    if model["part"] == "presence":
+        _presence(model, folder)
 
 
 def _command() -> str:
@@ -122,6 +128,35 @@ def _detector(model: dict[str, Any], output: Path) -> None:
 
     _fit(module, batches, check, model, settings, output / "detector")
     _export(output, "detector", module, check(module.trained()), model, settings)
+
+
+def _presence(model: dict[str, Any], output: Path) -> None:
+    """Fit the presence head of the landmarker in `output`/model again, on samples that no training saw."""
+    folder, settings = output / "model", model["landmarker_training"]
+    net = load_networks(folder)[1]
+    groups = load_groups(
+        Path(model["data"]), Path(model["cache"]).expanduser(), tuple(settings["shares"]), model["every"]
+    )
+    batches = LandmarkerBatches(
+        groups,
+        mirrored_points(net.mesh_mean.view(-1, 3).numpy()),
+        size=net.size,
+        roi_scale=net.roi_scale,
+        batch=settings["batch"],
+        shares=settings["shares"],
+        negatives=model["presence"]["negatives"],
+        seed=model["seed"] + 1,
+        start=0,
+        count=model["presence"]["samples"] // settings["batch"],
+    )
+    figures = fit_presence_head(net, batches)
+    weights, config = load_file(folder / "weights.safetensors"), yaml.safe_load((folder / "config.yaml").read_text())
+    for key, value in net.presence.state_dict().items():
+        weights[f"landmarker.presence.{key}"] = value.detach().to(torch.float16).contiguous()
+    config["training"]["presence"] = {"command": model["command"], "samples": model["presence"]["samples"]}
+    config["training"]["presence"]["figures"] = {name: round(value, 4) for name, value in figures.items()}
+    _write(folder, weights, config)
+    write_card(folder, output)
 
 
 def _schedule(settings: dict[str, Any]) -> dict[str, Any]:
@@ -229,9 +264,14 @@ def _export(
         "shares": settings["shares"],
         "figures": {name: round(value, 4) for name, value in figures.items()},
     }
-    _replace(weights_file, lambda path: save_file(weights, path))
-    _replace(config_file, lambda path: path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8"))
+    _write(folder, weights, config)
     write_card(folder, run)
+
+
+def _write(folder: Path, weights: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
+    _replace(folder / "weights.safetensors", lambda path: save_file(weights, path))
+    text = yaml.safe_dump(config, sort_keys=False)
+    _replace(folder / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

@@ -24,6 +24,8 @@ MEANING = {
     "detector": "On composed held-out pictures. recall: faces found at an intersection over union of .5; "
     "false_on_empty: share of pictures without a face in which one is found; false_beside_faces: likewise per picture "
     "that has faces; roll_degrees: mean error.",
+    "presence": "The landmarker's presence head alone, by logistic regression. Of its own samples: share of faces and "
+    "of other crops that are taken for faces, before and after.",
 }
 COLUMNS = {
     "landmarker": ("loss", "faces/error", "faces-tight/error", "clips-dev/error", "clips-dev/error95", "clips-dev/r"),
@@ -66,7 +68,7 @@ def write_card(folder: Path, run: Path) -> None:
         run: the folder of the run, with landmarker/curve.csv and detector/curve.csv where they were kept.
     """
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    groups = {name: None for part in config["training"].values() for name in part.get("shares", SOURCES)}
+    groups = {name: None for part in config["training"].values() for name in part.get("shares", {})}
     lines = [
         "# Face tracker",
         "",
@@ -76,13 +78,13 @@ def write_card(folder: Path, run: Path) -> None:
         "* Distilled from Google's Face Landmarker (`face_landmarker.task`, Apache-2.0): its meshes and blendshapes "
         "were the labels; none of its weights are in here.",
         "* Data, and with them these weights, are for research only:",
-        *[f"  * `{name}`: {SOURCES[name]}" for name in groups],
+        *[f"  * `{name}`: {SOURCES[name]}" for name in groups or SOURCES],
         "* Limits: profiles beyond 60 degrees, faces upside down and faces under 8 % of the picture's height are not "
         "found or found badly. Measured against its teacher, whose mistakes it shares; "
         "no check of bias between groups of people was made.",
         "",
     ]
-    for part in ("landmarker", "detector"):
+    for part in ("landmarker", "presence", "detector"):
         if part in config["training"]:
             lines += _part(part, config["training"][part], CurveFile(run / part / "curve.csv").rows())
     with atomic_path(folder / "README.md") as path:
@@ -97,7 +99,9 @@ def _part(part: str, training: dict[str, Any], curve: list[dict[str, float]]) ->
     lines = [f"## {part.capitalize()}", ""]
     lines += [f"* Command: `{training['command']}`"] if "command" in training else []
     figures = ", ".join(f"{name} {value:.3g}" for name, value in training["figures"].items())
-    lines += [f"* {', '.join(facts)}.", f"* Held out: {figures}.", f"* {MEANING[part]}", ""]
+    seen = "Samples" if part == "presence" else "Held out"
+    lines += [f"* {training['weights']}"] if "weights" in training else []
+    lines += [f"* {', '.join(facts)}.", f"* {seen}: {figures}.", f"* {MEANING[part]}", ""]
     if curve:
         names = [name for name in COLUMNS[part] if name in curve[0]]
         chosen = sorted({round(i * (len(curve) - 1) / (ROWS - 1)) for i in range(ROWS)})
