@@ -1,9 +1,14 @@
 """Where the shared pictures, clips and third-party weights are; tests that need them skip without."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A suite started in the background has Ctrl-C ignored, and its children would inherit that: they are tested with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _folder(variable: str) -> Path:
