@@ -1,8 +1,8 @@
 """Our own face tracker beside its teacher: python benchmarks/tracker.py --output DIR [--quick].
 
 Needs VAEGAN_DATA (clips/dev, photos, raw/photos) and face_landmarker.task in VAEGAN_MODELS. Writes report.md,
-figures.json, worst.png (the twenty worst landmarks) and false.png (what was taken for a face). About three minutes of
-one core; nothing of what is measured was trained on.
+figures.json, worst.png (the twenty worst landmarks) and false.png (what was taken for a face). About two minutes of
+one core. Nobody in the clips was trained on; most people of the pictures with context are in the stills of `faces`.
 """
 
 import hashlib
