@@ -6,6 +6,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
 
 import vaegan.training.tracker as training
 from vaegan.data.tracker_augment import mirrored_blendshapes
@@ -128,6 +129,14 @@ def test_a_run_learns_and_its_folder_is_a_tracker_with_a_card(drawn, tmp_path, c
         assert words in card
     assert str(tmp_path) not in card
 
+    before = load_file(tmp_path / "run/model/weights.safetensors")
+    cfg.model.part, cfg.model.presence.samples = "presence", 64
+    training.run(cfg, tmp_path / "run")
+    after = load_file(tmp_path / "run/model/weights.safetensors")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"landmarker.presence.weight", "landmarker.presence.bias"}
+    assert "## Presence" in (tmp_path / "run/model/README.md").read_text()
+
 
 def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(drawn, tmp_path, monkeypatch):
     cfg = settings(tmp_path, "model.part=landmarker")
@@ -159,7 +168,7 @@ def test_missing_data_is_said_in_one_line(tmp_path):
     with pytest.raises(UserError, match="set VAEGAN_DATA"):
         training.run(cfg, tmp_path / "run")
     cfg.model.part = "nose"
-    with pytest.raises(UserError, match="landmarker, detector or both"):
+    with pytest.raises(UserError, match="landmarker, detector, both or presence"):
         training.run(cfg, tmp_path / "run")
 
 
