@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from vaegan.cli.check_data import app
 from vaegan.data.check import check_data
-from vaegan.data.check.findings import expression_shares
+from vaegan.data.check.findings import _judged, expression_shares
 from vaegan.data.check.probe import run_probe
 from vaegan.data.check.report import write_report
 from vaegan.data.prepare.run import prepare
@@ -156,8 +156,14 @@ def test_the_smile_bias_of_the_stills_is_told(stills):
         smiles = labels["blendshapes"][:, 44:46].mean(1) / 255
     assert share == pytest.approx((smiles > 0.4).mean())
     (text,) = [f.text for f in checked.findings if f.text.startswith("smile")]
-    assert f"{share:.0%} of the faces; of people who talk, 16%" in text
-    assert "over-represented" in text
+    assert f"{share:.0%} of 60 faces; of people who talk, 16%" in text
+
+
+def test_shares_are_judged_when_there_are_enough_faces():
+    assert _judged("smile", 0.35, 1000)[0] == "mind"
+    assert "over-represented" in _judged("smile", 0.35, 1000)[1]
+    assert "under-represented" in _judged("closed eyes", 0.02, 1000)[1]
+    assert _judged("smile", 0.35, 20) == _judged("smile", 0.18, 1000) == ("note", "")
 
 
 def test_the_probe_tells_faces_from_noise(stills):
@@ -204,7 +210,7 @@ def test_the_report_holds_findings_figures_and_faces(stills, tmp_path):
     files = write_report(checked, tmp_path / "report.html")
     assert [path.name for path in files] == ["report.html", "report.png", "report.json"]
     page = files[0].read_text()
-    assert all(word in page for word in ("over-represented", "broadest smiles", "data:image/webp;base64"))
+    assert all(word in page for word in ("of people who talk", "broadest smiles", "data:image/webp;base64"))
     assert "http" not in page.replace("http-equiv", ""), "it needs nothing from elsewhere"
     table = json.loads(files[2].read_text())
     assert table["good"] is True

@@ -21,6 +21,9 @@ eyeBlinks), and from how many degrees of yaw a head is turned."""
 FEW = 1000
 """Pictures below which a model of the paper's size learns them by heart."""
 
+ENOUGH = 100
+"""Labelled faces from which on shares are judged."""
+
 BLURRED = 40.0
 """Sharpness below which nothing of the shared stills lies."""
 
@@ -45,6 +48,7 @@ def find(looked: Looked, videos: list[Video], faceless: tuple[int, int], probe: 
     findings = [
         *_broken(looked),
         *_amount(looked, videos),
+        *_lengths(videos),
         *_leaks(looked),
         *_duplicates(looked),
         *_quality(looked),
@@ -87,9 +91,20 @@ def _amount(looked: Looked, videos: list[Video]) -> list[Finding]:
         )
         found.append(Finding("mind", "amount", text))
     name, count = Counter(looked.person).most_common(1)[0]
-    if people > 1 and count > 0.2 * len(looked):
+    if people >= 10 and count > 0.2 * len(looked):
         found.append(Finding("mind", "people", f"{count / len(looked):.0%} of the pictures show one person, {name}"))
     return found
+
+
+def _lengths(videos: list[Video]) -> list[Finding]:
+    if not videos:
+        return []
+    ranges = []
+    for name, unit in (("seconds", "s long"), ("fps", "frames/s"), ("height", "px high")):
+        values = sorted(getattr(video, name) for video in videos)
+        ranges.append(f"{values[0]:.3g} to {values[-1]:.4g} {unit} (median {values[len(values) // 2]:.4g})")
+    silent = sum(video.sound == "none" for video in videos)
+    return [Finding("note", "videos", f"{', '.join(ranges)}; {silent} of {len(videos)} without sound")]
 
 
 def _leaks(looked: Looked) -> list[Finding]:
@@ -135,13 +150,11 @@ def _quality(looked: Looked) -> list[Finding]:
         return found
     native, sharp, cover = (looked.column(name) for name in ("native_px", "sharpness", "cover"))
     low, middle, high = np.percentile(native, (5, 50, 95))
-    found.append(
-        Finding(
-            "note", "resolution", f"faces' crops are {low:.0f} to {high:.0f} px in their source, median {middle:.0f}"
-        )
-    )
+    what = "faces' crops are" if looked.prepared else "the shorter sides of the pictures are"
+    text = f"{what} {low:.0f} to {high:.0f} px{' in their source' * looked.prepared}, median {middle:.0f}"
+    found.append(Finding("note", "resolution", text))
     for about, wanted, limit, text in (
-        ("resolution", native < 64, 0.1, "of the crops have less than 64 px in their source and were enlarged"),
+        ("resolution", native < 64, 0.1, "of them have less than 64 px"),
         ("sharpness", sharp < BLURRED, 0.05, f"of the pictures are blurred (sharpness below {BLURRED:.0f})"),
         ("colour", looked.column("grey"), 0.03, "of the pictures are grey: a model learns to drain colour"),
         ("cover", cover < 0.95, 0.1, "of the crops reach outside their picture; train with a limit on `cover`"),
@@ -164,23 +177,10 @@ def _poses(looked: Looked, faceless: tuple[int, int]) -> list[Finding]:
     if not shares:
         text = "poses and expressions are not known: there are no labels and no landmarker; run vaegan prepare"
         return [*found, Finding("note", "expression", text)]
-    consequences = {
-        "smile": ("a model trained on this draws faces towards a smile", "smiles will be learned badly"),
-        "open mouth": ("mouths will tend to open", "speech will be learned badly: a mouth opens too little"),
-        "closed eyes": ("eyes will tend to close", "blinks will be learned badly or not at all"),
-        "turned head": ("", "turned heads will be learned badly"),
-    }
+    known = int(np.isfinite(looked.column("smile")).sum())
     for name, share in shares.items():
-        usual = TALKING[name]
-        text = f"{name}: {share:.0%} of the faces; of people who talk, {usual:.0%}"
-        more, less = consequences[name]
-        level = "note"
-        if share > 1.5 * usual and share > usual + 0.05:
-            level = "mind" if more else "note"
-            text += f": {share / usual:.1f} times as many" + (f", over-represented, {more}" if more else "")
-        elif share < 0.6 * usual and share < usual - 0.03:
-            level = "mind"
-            text += f": under-represented by a factor of {usual / max(share, 1e-3):.1f}, {less}"
+        level, judgement = _judged(name, share, known)
+        text = f"{name}: {share:.0%} of {known:,} faces; of people who talk, {TALKING[name]:.0%}{judgement}"
         found.append(Finding(level, "expression", text))
     smile = looked.column("smile")
     found.append(
@@ -190,10 +190,32 @@ def _poses(looked: Looked, faceless: tuple[int, int]) -> list[Finding]:
     yaw = looked.column("yaw")
     yaw = yaw[np.isfinite(yaw)]
     left, right = float((yaw > TURNED).mean()), float((yaw < -TURNED).mean())
-    if max(left, right) > 2 * min(left, right) + 0.02:
+    if known >= ENOUGH and max(left, right) > 2 * min(left, right) + 0.02:
         text = f"heads turn to one side: {left:.0%} to the picture's left, {right:.0%} to its right; mirror at random"
         found.append(Finding("mind", "pose", text))
     return found
+
+
+def _judged(name: str, share: float, known: int) -> tuple[str, str]:
+    """Level and second half of a sentence: whether this share of faces is more or less than people show who talk."""
+    usual = TALKING[name]
+    more, less = _CONSEQUENCES[name]
+    if known < ENOUGH:
+        return "note", ""
+    if share > 1.5 * usual and share > usual + 0.05:
+        return ("mind", f": {share / usual:.1f} times as many, over-represented, {more}") if more else ("note", "")
+    if share < 0.6 * usual and share < usual - 0.03:
+        return "mind", f": {share / usual:.1f} times as many, under-represented, {less}"
+    return "note", ""
+
+
+_CONSEQUENCES = {
+    "smile": ("a model trained on this draws faces towards a smile", "smiles will be learned badly"),
+    "open mouth": ("mouths will tend to open", "a mouth will open too little in speech"),
+    "closed eyes": ("eyes will tend to close", "blinks will be learned badly"),
+    "turned head": ("", "turned heads will be learned badly"),
+}
+"""What a model learns of too many and of too few."""
 
 
 def expression_shares(looked: Looked) -> dict[str, float]:

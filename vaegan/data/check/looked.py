@@ -26,7 +26,9 @@ class Looked:
     where: file or shard:member; group: video or shot, "" for photos; native_px: side of the crop in its source, or of
     the picture; sharpness: variance of the Laplacian at 80 px; light: mean of the grey values, 0..255; yaw, pitch: in
     degrees, smile, mouth (jawOpen), eyes (the less closed one's eyeBlink): 0..1, NaN where nobody labelled them.
-    broken: (where, reason) of what could not be read; thumbnails: uint8 (M, 32, 32, 3) of the pictures `probed`.
+
+    prepared: whether these are crops of an index.csv. broken: (where, reason) of what could not be read. unlabelled:
+    pictures of the index without labels. thumbnails: uint8 (M, 32, 32, 3) of the pictures `probed`.
     """
 
     key: list[str] = field(default_factory=list)
@@ -48,6 +50,7 @@ class Looked:
     eyes: list[float] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
     unlabelled: int = 0
+    prepared: bool = False
     probed: list[int] = field(default_factory=list)
     thumbnails: list[np.ndarray] = field(default_factory=list)
 

@@ -42,6 +42,7 @@ def look_at_set(folder: Path, looked: Looked, advance: Callable[[], None]) -> No
         raise UserError(
             f"{folder / 'index.csv'} is not a data set index ({error}): prepare the data set again"
         ) from error
+    looked.prepared = True
     labels, number = _labels(folder, rows, looked)
     probed = set(_spread(list(rows), PROBE_PICTURES))
     for shard, wanted in sorted(shards.items()):
