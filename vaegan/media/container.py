@@ -70,6 +70,9 @@ def video_stream(container: av.container.InputContainer, path: str | os.PathLike
     return stream
 
 
+_WITHOUT_INDEX = {"mpeg", "mpegvideo"}
+
+
 def decode(container: av.container.InputContainer, stream: av.stream.Stream, damage: list[str]) -> Iterator[Any]:
     """Decode the frames of one stream from where the container stands, past packets that cannot be decoded.
 
@@ -112,8 +115,8 @@ def _moving(container: av.container.InputContainer) -> list[av.VideoStream]:
 def from_time(path: str | os.PathLike, seconds: float | None, read: Callable, damage: list[str]) -> Iterator[Any]:
     """Read a stream from an item at or before a clock time on, or from its beginning where there is none.
 
-    Formats without an index (MPEG) seek by guess and land behind the time asked for: then it is tried further ahead,
-    and at last the file is read from its beginning.
+    A seek that lands behind the time asked for is tried further ahead, and at last the file is read from its
+    beginning. MPEG program streams always are: they seek by guess, and may lose the frame after the one they find.
 
     Args:
         path: the file, opened afresh.
@@ -127,6 +130,8 @@ def from_time(path: str | os.PathLike, seconds: float | None, read: Callable, da
             stream, items = read(container)
             begin = float((stream.start_time or 0) * stream.time_base)
             seek = seconds is not None and back is not None and seconds - back > begin
+            if seek and container.format.name in _WITHOUT_INDEX:
+                continue
             if seek:
                 try:
                     container.seek(int((seconds - back) / stream.time_base), stream=stream)
