@@ -37,7 +37,7 @@ def video(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
     """The crops of a video in order; what was dropped, counted by reason, comes last."""
     dropped: Counter[str] = Counter()
     example: dict[str, str] = {}
-    shots = _Shots(settings)
+    shots = Shots(settings)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damage is told in rejected.csv
@@ -63,7 +63,7 @@ def video(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
         yield Rejected(item.file, reason, example.get(reason, ""), count)
 
 
-class _Shots:
+class Shots:
     """Which face is followed, and where one shot ends and the next begins."""
 
     def __init__(self, settings: Settings) -> None:
