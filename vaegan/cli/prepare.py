@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,8 +19,10 @@ _DEFAULT = {field.name: field.default for field in fields(Settings)}
 
 @app.command(no_args_is_help=True)
 def prepare(
-    sources: Annotated[list[Path], typer.Argument(help="Folders, files or archives.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="A new folder, or one in which this command was stopped.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Folders, files or archives; paths or s3://-style URLs.", show_default=False)
+    ],
+    output: Annotated[str, typer.Option(help="A new folder (path or URL), or one in which this command was stopped.")],
     kind: Annotated[
         str,
         typer.Option(
@@ -40,6 +41,9 @@ def prepare(
             show_default="the authors' partition, else val=0.05",
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: Ray Data, on the cluster that RAY_ADDRESS names or on this machine.")
+    ] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one a core")] = None,
     min_px: Annotated[int, typer.Option(help="Reject smaller crops (side in the picture, px).")] = _DEFAULT["min_px"],
     min_cover: Annotated[
@@ -59,11 +63,15 @@ def prepare(
     Stopped or killed, the same command goes on where it was.
     """
     from vaegan.data.prepare.gather import KINDS
+    from vaegan.data.prepare.places import joined
+    from vaegan.data.prepare.run import ENGINES
     from vaegan.data.prepare.run import prepare as run
     from vaegan.data.prepare.settings import parse_framing, parse_split
 
     if kind not in KINDS:
         raise typer.BadParameter(f"{kind} is none of {', '.join(KINDS)}", param_hint="--kind")
+    if engine not in ENGINES:
+        raise typer.BadParameter(f"{engine} is none of {', '.join(ENGINES)}", param_hint="--engine")
     scale, follow = parse_framing(framing)
     settings = Settings(
         scale=scale, follow=follow, size=size, fps=fps, tracker=tracker, min_px=min_px, min_cover=min_cover,
@@ -77,6 +85,7 @@ def prepare(
             settings,
             kind=kind,
             splits=parse_split(split),
+            engine=engine,
             workers=workers,
             keep_near=keep_duplicates,
             progress=progress,
@@ -93,7 +102,7 @@ def prepare(
         typer.echo(f"resumed: {summary.resumed} of {summary.jobs} jobs had been done before")
     if summary.rejected:
         told = ", ".join(f"{count:,} {reason}" for reason, count in summary.rejected.most_common())
-        typer.echo(f"left out, see {output / 'rejected.csv'}: {told}")
+        typer.echo(f"left out, see {joined(output, 'rejected.csv')}: {told}")
 
 
 @contextmanager

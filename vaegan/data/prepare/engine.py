@@ -14,32 +14,33 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from vaegan.data.prepare.gather import Job
+from vaegan.data.prepare.places import joined
+from vaegan.data.prepare.remote import at_hand
 from vaegan.data.prepare.settings import Settings
 from vaegan.errors import UserError
 
 
-def part_path(folder: Path, job: Job) -> Path:
+def part_path(folder: str | Path, job: Job) -> str | Path:
     """Where the part of a job lies."""
-    return folder / f"{job.id}.part"
+    return joined(folder, f"{job.id}.part")
 
 
-def run_job(job: Job, settings: Settings, folder: Path) -> tuple[int, int]:
+def run_job(job: Job, settings: Settings, folder: str | Path) -> tuple[int, int]:
     """Do one job, the same way on every engine; returns how many files it had and how many crops they gave."""
     from vaegan.data.prepare.faces import photo
     from vaegan.data.prepare.parts import write_part
     from vaegan.data.prepare.reshard import shard
     from vaegan.data.prepare.video import video
 
-    if job.kind == "photos":
-        items = (photo(item, settings) for item in job.items)
-    elif job.kind == "video":
-        items = video(job.items[0], settings)
-    else:
-        items = shard(job.items[0], settings)
-    return len(job.items), write_part(part_path(folder, job), items, job.items[0].source)
+    with at_hand(job.items) as items:
+        if job.kind == "photos":
+            found = (photo(item, settings) for item in items)
+        else:
+            found = (video if job.kind == "video" else shard)(items[0], settings)
+        return len(items), write_part(part_path(folder, job), found, items[0].source)
 
 
-def run_local(jobs: list[Job], settings: Settings, folder: Path, workers: int) -> Iterator[tuple[int, int]]:
+def run_local(jobs: list[Job], settings: Settings, folder: str | Path, workers: int) -> Iterator[tuple[int, int]]:
     """Do jobs in this many processes (1: in this one), yielding the counts of each as it ends.
 
     Raises:

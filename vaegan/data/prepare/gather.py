@@ -14,6 +14,8 @@ from pathlib import Path
 
 from vaegan.data.prepare.named import READERS, recognise
 from vaegan.data.prepare.parts import Rejected
+from vaegan.data.prepare.places import answering, filesystem, is_url
+from vaegan.data.prepare.remote import stand_in
 from vaegan.data.prepare.settings import Settings
 from vaegan.data.prepare.sources import Item, Listing, plain, shards
 from vaegan.errors import UserError
@@ -47,15 +49,18 @@ def gather(
     """
     jobs, rejected, lines, names = [], [], [], set()
     for given in sources:
-        path = Path(given)
-        if not path.exists():
-            raise UserError(f"{given}: no such file or folder")
-        name = _stem(path)
+        name = _stem(Path(str(given).rstrip("/")))
         while name in names:
             name += "+"
         names.add(name)
-        root = _unpacked(path, state / "archives" / name) if _is_archive(path) else path.resolve()
-        listing = read_source(root, name, kind)
+        if is_url(given):
+            listing = _remote(str(given), name, kind, state)
+        else:
+            path = Path(given)
+            if not path.exists():
+                raise UserError(f"{given}: no such file or folder")
+            root = _unpacked(path, state / "archives" / name) if _is_archive(path) else path.resolve()
+            listing = _stamped(read_source(root, name, kind))
         if not len(listing):
             reason = (
                 f" (all {len(listing.rejected)} entries were rejected, first {_first(listing)})"
@@ -87,17 +92,53 @@ def read_source(root: Path, name: str, kind: str) -> Listing:
     return shards(root, name) if kind == "shards" else READERS[kind](root, name)
 
 
+def _remote(url: str, name: str, kind: str, state: Path) -> Listing:
+    """What a URL holds. Archives are fetched and unpacked here; other files by the processes that work on them."""
+    if url.lower().endswith(_ARCHIVES):
+        archive = state / "archives" / f"{name}.fetched" / url.rpartition("/")[2]
+        target = archive.parent.with_name(name)
+        if not target.is_dir():
+            fs, path = filesystem(url)
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            with answering(url):
+                fs.get_file(path, str(archive))
+        return _stamped(read_source(_unpacked(archive, target), name, kind))
+    folder = state / "named" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    root = stand_in(url, folder)
+    listing = _stamped(read_source(root, name, kind))
+    base = url.rstrip("/")
+
+    def at_url(item: Item) -> Item:
+        path = Path(item.path)
+        return replace(item, path=base if path == root else f"{base}/{path.relative_to(root).as_posix()}")
+
+    for items in (listing.photos, listing.videos, listing.shards):
+        items[:] = map(at_url, items)
+    return listing
+
+
+def _stamped(listing: Listing) -> Listing:
+    """The listing, every item with its file's size and time."""
+    for items in (listing.photos, listing.videos, listing.shards):
+        items[:] = (replace(item, stamp=_stamp(item.path)) for item in items)
+    return listing
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()  # the worker says what is wrong with it
+    return status.st_size, status.st_mtime_ns
+
+
 def _job(kind: str, items: list[Item], settings: Settings) -> Job:
     """The id changes when the files, what is known of them, or the settings do."""
     digest = hashlib.sha256(json.dumps(settings.as_dict()).encode())
     for item in items:
-        try:
-            status = os.stat(item.path)
-            stamp = [status.st_size, status.st_mtime_ns]
-        except OSError:
-            stamp = []  # the worker says what is wrong with it
         about = [item.path, item.file, item.source, item.person, item.split, item.face, sorted(item.rows)]
-        digest.update(json.dumps([about, stamp]).encode())
+        digest.update(json.dumps([about, item.stamp]).encode())
     return Job(kind, tuple(items), digest.hexdigest()[:24])
 
 

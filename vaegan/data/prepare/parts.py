@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from vaegan.data.labels import POINTS
+from vaegan.data.prepare.places import opened, writing
 from vaegan.data.prepare.scores import HASH_BYTES
-from vaegan.media import atomic_path
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class Sample:
 class Part:
     """A finished job. sizes: bytes of each picture; the pictures and meshes stay on disk."""
 
-    path: Path
+    path: str | Path
     rows: list[Row]
     sizes: list[int]
     hashes: np.ndarray
@@ -82,16 +82,16 @@ class Part:
 
     def samples(self) -> Iterator[Sample]:
         """The crops in the order in which they were found."""
-        with zipfile.ZipFile(self.path) as file, file.open("images") as images:
+        with opened(self.path) as whole, zipfile.ZipFile(whole) as file, file.open("images") as images:
             meshes, shapes = np.load(file.open("mesh.npy")), np.load(file.open("shapes.npy"))
             for i, (row, size) in enumerate(zip(self.rows, self.sizes, strict=True)):
                 yield Sample(row, images.read(size), meshes[i], shapes[i], self.hashes[i])
 
 
-def write_part(path: Path, items: Iterator[Sample | Rejected], source: str) -> int:
+def write_part(path: str | Path, items: Iterator[Sample | Rejected], source: str) -> int:
     """Run a job of this source into its part; returns how many crops it gave."""
     rows, sizes, meshes, shapes, hashes, rejected = [], [], [], [], [], []
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
+    with writing(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
         with file.open("images", "w", force_zip64=True) as images:
             for item in items:
                 if isinstance(item, Rejected):
@@ -114,9 +114,9 @@ def write_part(path: Path, items: Iterator[Sample | Rejected], source: str) -> i
     return len(rows)
 
 
-def read_part(path: Path) -> Part:
+def read_part(path: str | Path) -> Part:
     """A part as it was written."""
-    with zipfile.ZipFile(path) as file:
+    with opened(path) as whole, zipfile.ZipFile(whole) as file:
         table = json.loads(file.read("rows.json"))
         hashes = np.load(file.open("hashes.npy"))
     rejected = [Rejected(**entry) for entry in table["rejected"]]

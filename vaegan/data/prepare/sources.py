@@ -23,9 +23,10 @@ _SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": 
 class Item:
     """A photo, a video or a shard.
 
-    path: absolute. file: what index.csv calls it, relative to its source. person: never empty; SOURCE:FILE where
-    nothing is known. split: the authors', or "". face: (x, y) near which the face lies that is meant, in px, or
-    `relative` to the picture's size; None: the largest face. rows: of a shard, the index lines by key.
+    path: absolute, or a URL. file: what index.csv calls it, relative to its source. person: never empty;
+    SOURCE:FILE where nothing is known. split: the authors', or "". face: (x, y) near which the face lies that is
+    meant, in px, or `relative` to the picture's size; None: the largest face. rows: of a shard, the index lines by
+    key. stamp: size and time of the file.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Item:
     face: tuple[float, float] | None = None
     relative: bool = False
     rows: dict[str, dict[str, str]] = field(default_factory=dict, hash=False)
+    stamp: tuple[int, ...] = ()
 
 
 MIDDLE = (0.5, 0.5)
