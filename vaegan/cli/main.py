@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from vaegan.cli.run import run
 
 COMMANDS = {
+    "annotations": "vaegan.cli.annotations",
     "check-data": "vaegan.cli.check_data",
     "evaluate": "vaegan.cli.evaluate",
     "info": "vaegan.cli.info",
