@@ -268,3 +268,23 @@ def test_fid_and_kid_compare_with_the_real_set():
     assert brighter["kid"] > same["kid"]
     assert brighter["inception"] >= 1
     assert inception_figures(networks, real + 20, real, seed=0) == brighter
+
+
+def test_running_figures_are_those_of_the_whole_series():
+    rng = np.random.default_rng(3)
+    driver = rng.normal(size=(50, 3)) * [5, 1, 0] + [100, 0, 7]
+    result = 0.4 * driver + rng.normal(size=(50, 3)) * [1, 1, 0]
+    running = metrics.RunningMotion(3)
+    for rows in zip(result, driver, strict=True):
+        running.add(*rows)
+    assert running.correlation() == pytest.approx(metrics.correlation(result, driver))
+    assert running.gain() == pytest.approx(metrics.gain(result, driver))
+    assert running.spread == pytest.approx(driver.std(0))
+    found = np.ones(50, bool)
+    found[20:23] = False
+    meshes = [np.cumsum(rng.normal(size=(50, 478, 3)), 0) + mesh_at() for _ in range(2)]
+    shaken = [seen(50, mesh=mesh, found=mask) for mesh, mask in zip(meshes, (found, np.ones(50, bool)), strict=True)]
+    jitter = metrics.RunningJitter()
+    for a, b, there in zip(*meshes, found, strict=True):
+        jitter.add(a if there else None, b)
+    assert jitter.value() == pytest.approx(metrics.jitter(*shaken))

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
 import cv2
 import numpy as np
 
 COLUMNS = 8
 TILE_PX = 192
 LABEL_PX = 28
+T = TypeVar("T")
+
+
+class Thinned(Generic[T]):
+    """Evenly spread items of a sequence whose length is not known beforehand, never more than `most`."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.kept = most, []
+        self._every, self._seen = 1, 0
+
+    def add(self, make: Callable[[], T]) -> None:
+        """The next item; it is made only where it is kept."""
+        if self._seen % self._every == 0:
+            self.kept.append(make())
+            if len(self.kept) > self.most:
+                self.kept = self.kept[::2]
+                self._every *= 2
+        self._seen += 1
 
 
 class Storyboard:
@@ -15,25 +36,20 @@ class Storyboard:
 
     def __init__(self, columns: int = COLUMNS, tile_px: int = TILE_PX) -> None:
         self.columns, self.tile_px = columns, tile_px
-        self._kept: list[tuple[float, list[np.ndarray]]] = []
-        self._every, self._seen = 1, 0
+        self._frames: Thinned[tuple[float, list[np.ndarray]]] = Thinned(4 * columns)
 
     def add(self, time: float, rows: list[np.ndarray]) -> None:
         """time: seconds; rows: square uint8 pictures (any size, 3), top to bottom, as many for every frame."""
-        if self._seen % self._every == 0:
-            side = self.tile_px
-            self._kept.append((time, [cv2.resize(r, (side, side), interpolation=cv2.INTER_AREA) for r in rows]))
-            if len(self._kept) > 4 * self.columns:
-                self._kept = self._kept[::2]
-                self._every *= 2
-        self._seen += 1
+        side = (self.tile_px, self.tile_px)
+        self._frames.add(lambda: (time, [cv2.resize(row, side, interpolation=cv2.INTER_AREA) for row in rows]))
 
     def image(self) -> np.ndarray:
         """The storyboard as uint8 (H, W, 3). Raises ValueError when nothing was added."""
-        if not self._kept:
+        kept = self._frames.kept
+        if not kept:
             raise ValueError("a storyboard of no frames")
-        count = min(self.columns, len(self._kept))
-        chosen = [self._kept[i] for i in np.linspace(0, len(self._kept) - 1, count).round().astype(int)]
+        count = min(self.columns, len(kept))
+        chosen = [kept[i] for i in np.linspace(0, len(kept) - 1, count).round().astype(int)]
         return np.hstack([np.vstack([*rows, self._label(f"{time:.2f} s")]) for time, rows in chosen])
 
     def _label(self, text: str) -> np.ndarray:

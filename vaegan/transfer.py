@@ -87,12 +87,14 @@ class Photo:
 @dataclass(frozen=True)
 class Step:
     """One frame of the result: uint8 (size, size, 3), its time in seconds, whether the driver's face was there;
-    driver: what the model saw of the driver, uint8 (size, size, 3), when asked for."""
+    driver: what the model saw of the driver, uint8 (size, size, 3), when asked for; pose: the driver's yaw, pitch and
+    roll in degrees, None before its first face."""
 
     time: float
     image: np.ndarray = field(repr=False)
     found: bool
     driver: np.ndarray | None = field(default=None, repr=False)
+    pose: np.ndarray | None = None
 
 
 def read_photo(photo: str | Path | np.ndarray, model: FaceModel, tracker: FaceTracker) -> Photo:
@@ -160,6 +162,8 @@ class Transfer:
         self.photo = read_photo(photo, model, tracker)
         self.motion: Motion | None = None
         """The driver's motion from its reference frame, before strength and smoothing; set once it has been read."""
+        self.reference_pose: np.ndarray | None = None
+        """Yaw, pitch, roll in degrees of the driver where it shows the photo as it is; set with the first frame."""
 
     def _take(self, motion: Motion) -> None:
         s = self.settings
@@ -213,7 +217,7 @@ class Transfer:
             deltas = np.stack([still if f.latent is None else f.latent - reference for f in batch])
             images = self._render(deltas * np.float32(self.settings.strength))
             for f, image in zip(batch, images, strict=True):
-                yield Step(f.time - self.settings.start, image, f.found, f.picture)
+                yield Step(f.time - self.settings.start, image, f.found, f.picture, f.pose)
             recording.add(batch)
         self.motion = Motion.from_recording(recording, self.model, self.rate)
 
@@ -239,7 +243,7 @@ class Transfer:
             for at in range(0, len(moved), BATCH):
                 images = self._render(moved.deltas[at : at + BATCH])
                 for i, image in enumerate(images, start=at):
-                    yield Step(float(moved.times[i]), image, bool(moved.found[i]), next(pictures, None))
+                    yield Step(float(moved.times[i]), image, bool(moved.found[i]), next(pictures, None), motion.pose[i])
 
     def _encode(self, picture_size: int) -> Iterator[list[DriverFrame]]:
         s = self.settings
@@ -261,6 +265,7 @@ class Transfer:
         return render_decode(self.model, self.photo.latent, deltas, self.settings.size)
 
     def _note_pose(self, reference: np.ndarray) -> None:
+        self.reference_pose = reference
         off = pose_note(self.photo.pose, reference, self.model.framing.follow)
         if off is None:
             return

@@ -82,6 +82,10 @@ def transfer(
     save_motion: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the driver's motion, before strength and smoothing.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Also measure the result: person kept, motion followed, in words."),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.auto,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
 ) -> None:
@@ -100,7 +104,9 @@ def transfer(
         check_output(storyboard, *inputs, output, suffixes=IMAGE_SUFFIXES)
     if save_motion:
         check_output(save_motion, *inputs, output, suffixes={".motion"})
-    job = _Job(photo_path, inputs[1], output, not no_audio, compare, storyboard, save_motion)
+    if report:
+        check_output(report, *inputs, output, suffixes={".html", ".htm"})
+    job = _Job(photo_path, inputs[1], output, not no_audio, compare, storyboard, save_motion, report)
     _run(job, face_model, settings, dry_run)
 
 
@@ -115,6 +121,12 @@ class _Job:
     compare: bool
     storyboard: Path | None
     save_motion: Path | None
+    report: Path | None
+
+    @property
+    def also(self) -> list[Path]:
+        """What is written beside the video."""
+        return [path for path in (self.storyboard, self.save_motion, self.report) if path]
 
 
 def load(model: str, device: str):
@@ -133,13 +145,15 @@ def _run(job: _Job, model, settings, dry_run: bool) -> None:
     from vaegan.storyboard import Storyboard
     from vaegan.transfer import Transfer
 
-    run = Transfer(job.photo, job.driver, model, settings, show_driver=job.compare or bool(job.storyboard))
+    show_driver = job.compare or bool(job.storyboard) or bool(job.report)
+    run = Transfer(job.photo, job.driver, model, settings, show_driver=show_driver)
     audio = job.audio and run.has_audio
     width = settings.size * ((3 if run.show_driver else 2) if job.compare else 1)
     if dry_run:
         _say_plan(job, run, width, audio)
         return
     board = Storyboard()
+    measure = _measure(run) if job.report else None
     writer = VideoWriter(
         job.output,
         width,
@@ -154,7 +168,9 @@ def _run(job: _Job, model, settings, dry_run: bool) -> None:
     with writer, _progress(total) as advance, closing(run.frames(on_read=advance)) as steps:
         for step in steps:
             writer.write(run.compare(step) if job.compare else step.image)
-            if job.storyboard:
+            if measure:
+                measure.add(step)
+            if job.storyboard or job.report:
                 board.add(step.time, [p for p in (step.driver, step.image) if p is not None])
             advance(1)
     seconds = time.perf_counter() - began
@@ -162,12 +178,29 @@ def _run(job: _Job, model, settings, dry_run: bool) -> None:
         write_image(job.storyboard, board.image())
     if job.save_motion:
         run.motion.save(job.save_motion)
-    written = ", ".join(str(p) for p in (job.output, job.storyboard, job.save_motion) if p)
+    if measure:
+        _report(measure, run, job, board.image())
+    written = ", ".join(map(str, (job.output, *job.also)))
     lost = f"; the driver's face was lost in {run.motion.lost} of them" if run.motion.lost else ""
     typer.echo(
         f"wrote {written}: {writer.count} frames of {width}x{settings.size} px at {float(run.rate):.4g} frames/s"
         f"{' with sound' if audio else ''}, in {seconds:.1f} s ({writer.count / seconds:.0f} frames/s){lost}"
     )
+
+
+def _measure(run):
+    from vaegan.evaluation.result import ResultMeasure
+
+    return ResultMeasure(run)
+
+
+def _report(measure, run, job: _Job, board) -> None:
+    from vaegan.evaluation.result_page import in_words, write_page
+
+    figures = measure.figures()
+    write_page(figures, run, job.driver, board, job.report)
+    for what, value, _ in in_words(figures, run):
+        typer.echo(f"{what.lower()}: {value}")
 
 
 def _say_plan(job: _Job, run, width: int, audio: bool) -> None:
@@ -183,7 +216,7 @@ def _say_plan(job: _Job, run, width: int, audio: bool) -> None:
         "motion": f"{s.motion}{source}{told}",
         "output": f"{job.output}, {width}x{s.size} px, {float(run.rate):.4g} frames/s, "
         f"{'with the sound of the driver' if audio else 'no sound'}",
-        "also": ", ".join(str(p) for p in (job.storyboard, job.save_motion) if p),
+        "also": ", ".join(map(str, job.also)),
     }
     for name, text in lines.items():
         if text:

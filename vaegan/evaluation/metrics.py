@@ -5,6 +5,7 @@ Pictures are float (N, 3, S, S) in [0, 1]; each picture figure gives one value p
 """
 
 import warnings
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -172,17 +173,61 @@ def correlation(result: np.ndarray, driver: np.ndarray) -> float:
     deviation there, so that an axis counts as much as the driver uses it. An axis on which the result does not move
     has r_k = 0, and so has a sequence of fewer than 3 frames (no face found).
     """
-    weight, spread, covariance = _moments(result, driver)
-    moved = (spread > 1e-9) & (weight > 1e-9)
-    r = np.divide(covariance, spread * weight, out=np.zeros_like(covariance), where=moved)
-    return _weighted(r, weight)
+    return _correlation(*_moments(result, driver))
 
 
 def gain(result: np.ndarray, driver: np.ndarray) -> float:
     """sum_k s_k b_k / sum_k s_k for series (T, K): b_k = cov(result, driver) / var(driver) is the slope of the
     regression of the result on the driver on axis k, s_k the driver's standard deviation there.
     """
-    weight, _, covariance = _moments(result, driver)
+    return _gain(*_moments(result, driver))
+
+
+class RunningMotion:
+    """`correlation` and `gain` of series that come row by row; nothing is kept but sums (Welford 1962).
+
+    Args:
+        axes: K, the width of a row.
+    """
+
+    def __init__(self, axes: int):
+        self.count = 0
+        self._mean, self._square, self._product = np.zeros((2, axes)), np.zeros((2, axes)), np.zeros(axes)
+
+    def add(self, result: np.ndarray, driver: np.ndarray) -> None:
+        """One row (K,) of each."""
+        rows = np.stack([result, driver]).astype(np.float64)
+        self.count += 1
+        before = rows - self._mean
+        self._mean += before / self.count
+        after = rows - self._mean
+        self._square += before * after
+        self._product += before[0] * after[1]
+
+    @property
+    def spread(self) -> np.ndarray:
+        """The driver's standard deviation on each axis, (K,)."""
+        return self._moments()[0]
+
+    def correlation(self) -> float:
+        return _correlation(*self._moments())
+
+    def gain(self) -> float:
+        return _gain(*self._moments())
+
+    def _moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self.count < 3:
+            return (np.zeros_like(self._product),) * 3
+        spread = np.sqrt(self._square / self.count)
+        return spread[1], spread[0], self._product / self.count
+
+
+def _correlation(weight: np.ndarray, spread: np.ndarray, covariance: np.ndarray) -> float:
+    moved = (spread > 1e-9) & (weight > 1e-9)
+    return _weighted(np.divide(covariance, spread * weight, out=np.zeros_like(covariance), where=moved), weight)
+
+
+def _gain(weight: np.ndarray, spread: np.ndarray, covariance: np.ndarray) -> float:
     slope = np.divide(covariance, weight**2, out=np.zeros_like(covariance), where=weight > 1e-9)
     return _weighted(slope, weight)
 
@@ -222,6 +267,37 @@ def jitter(result: Seen, driver: Seen) -> float:
         return float("nan")
     shake = [np.linalg.norm(np.diff(_in_eyes(seen), 2, axis=0), axis=2)[inner].mean() for seen in (result, driver)]
     return float(shake[0] / max(shake[1], 1e-12))
+
+
+class RunningJitter:
+    """`jitter` of meshes that come frame by frame; the last three are kept."""
+
+    def __init__(self) -> None:
+        self._last: deque[np.ndarray | None] = deque(maxlen=3)
+        self._shake, self._eyes, self._seen, self._count = np.zeros(2), np.zeros(2), np.zeros(2), 0
+
+    def add(self, result: np.ndarray | None, driver: np.ndarray | None) -> None:
+        """The meshes (478, 3) of one frame, None without a face."""
+        pair = (result, driver)
+        for number, mesh in enumerate(pair):
+            if mesh is not None:
+                self._eyes[number] += _eye_distance(mesh[None])[0]
+                self._seen[number] += 1
+        self._last.append(None if result is None or driver is None else _outlines(pair))
+        if len(self._last) == 3 and all(meshes is not None for meshes in self._last):
+            before, now, after = self._last
+            self._shake += np.linalg.norm(before - 2 * now + after, axis=2).mean(1)
+            self._count += 1
+
+    def value(self) -> float:
+        if not self._count:
+            return float("nan")
+        shake = self._shake / self._count / (self._eyes / self._seen)
+        return float(shake[0] / max(shake[1], 1e-12))
+
+
+def _outlines(meshes: tuple[np.ndarray, ...]) -> np.ndarray:
+    return np.stack([mesh[:FACE_POINTS, :2] for mesh in meshes]).astype(np.float64)
 
 
 def _in_eyes(seen: Seen) -> np.ndarray:

@@ -72,7 +72,7 @@ class Observer:
 
 
 def enlarged(frame: np.ndarray) -> np.ndarray:
-    """A square frame uint8 (S, S, 3) at 256 px, the way `transfer` enlarges a decoded crop."""
+    """A square frame uint8 (S, S, 3) at 256 px, the way `transfer` enlarges a decoded crop; larger ones are reduced."""
     return frame if frame.shape[0] == ANALYSIS_PX else resize(frame.astype(np.float32) / 255, ANALYSIS_PX)
 
 

@@ -1,0 +1,210 @@
+"""The figures of one result that has just been made: frame by frame as it is made, before any video encoding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vaegan.driver import crop_picture
+from vaegan.errors import UserError
+from vaegan.evaluation import metrics
+from vaegan.evaluation.embedder import Embedder
+from vaegan.evaluation.observer import ANALYSIS_PX, enlarged
+from vaegan.faces.blendshapes import BLENDSHAPES
+from vaegan.faces.geometry import head_pose
+from vaegan.faces.tracker import Face, FaceTracker
+from vaegan.render import resize
+from vaegan.storyboard import Thinned
+from vaegan.transfer import Step, Transfer
+
+EMBED_EVERY = 5
+CURVE_POINTS = 400
+FEWEST = 3
+"""Frames that it takes to speak of movement."""
+JAW_OPEN = BLENDSHAPES.index("jawOpen")
+
+
+@dataclass(frozen=True)
+class ResultFigures:
+    """What was measured; None where it could not be, with a line in left_out. Definitions: `vaegan.evaluation.metrics`.
+
+    tracker, embedder: what measured. frames; faceless: in how many of them no face is seen; driver_lost: in how many
+    of them the driver's was not. identity: of the result; identity_still: of the photo at the model's size, the most
+    there can be; identity_driver: of the driver with the photo. pose_spread in degrees and expression_spread: how far
+    the driver moves. pose_gap: yaw, pitch, roll in degrees, photo - reference frame.
+    curves: (time in s, driver's and result's yaw, pitch, smile, mouth) at up to CURVE_POINTS moments; NaN: no face
+    """
+
+    tracker: str
+    embedder: str | None
+    frames: int
+    faceless: int
+    driver_lost: int
+    identity: float | None
+    identity_still: float | None
+    identity_driver: float | None
+    pose_r: float | None
+    pose_gain: float | None
+    pose_spread: float | None
+    expression_r: float | None
+    expression_gain: float | None
+    expression_spread: float | None
+    smile_bias: float | None
+    jitter: float | None
+    pose_gap: tuple[float, float, float] | None
+    left_out: list[str]
+    curves: list[tuple[float, np.ndarray, np.ndarray]] = field(repr=False)
+
+
+class ResultMeasure:
+    """Sees every frame of a result once and keeps sums of it, whatever its length.
+
+    Args:
+        run: the transfer whose frames come; its photo and settings say what was to come out.
+
+    Raises:
+        UserError: the tracker or embedder at hand is damaged.
+    """
+
+    def __init__(self, run: Transfer):
+        self.run = run
+        # Unsmoothed, so that jitter is the result's own; two, because each follows one face.
+        self.of_result, self.of_driver = FaceTracker(smoothing=False), FaceTracker(smoothing=False)
+        self.left_out: list[str] = []
+        self.embedder = self._find_embedder()
+        self.frames = self.faceless = self.lost = self.driver_seen = 0
+        self.pose, self.expression = metrics.RunningMotion(2 if run.model.framing.follow else 3), None
+        self.jitter = None
+        if run.show_driver:
+            self.expression, self.jitter = metrics.RunningMotion(len(BLENDSHAPES) - 1), metrics.RunningJitter()
+        else:
+            self.left_out.append(
+                "expression, smile, steadiness, the driver's likeness: the driver is a motion file, which holds head "
+                "angles but no pictures; give the video it was made from to have them"
+            )
+        self.likeness: dict[str, list[float]] = {"result": [0.0, 0], "driver": [0.0, 0]}
+        self.curves: Thinned[tuple[float, np.ndarray, np.ndarray]] = Thinned(CURVE_POINTS)
+        self.first_smile: float | None = None
+        self.smile_sum, self.smile_count = 0.0, 0
+        self._look_at_photo()
+
+    def _find_embedder(self) -> Embedder | None:
+        try:
+            return Embedder()
+        except UserError as error:
+            self.left_out.append(f"likeness to the photo: {error}")
+            return None
+
+    def _look_at_photo(self) -> None:
+        run = self.run
+        large = crop_picture(run.photo.image, run.photo.crop, ANALYSIS_PX)
+        face = _largest(self.of_result, large)
+        self.photo_smile = None if face is None else _smile(face)
+        self.photo_vector = self.still = None
+        if face is None:
+            self.left_out.append("likeness and smile: the tracker that measures sees no face in the photo's crop")
+        elif self.embedder is not None:
+            self.photo_vector = self.embedder(large, face.mesh)
+            small = enlarged(resize(large.astype(np.float32) / 255, run.model.size))
+            at_size = _largest(self.of_result, small)
+            if at_size is not None:
+                self.still = float(self.embedder(small, at_size.mesh) @ self.photo_vector)
+
+    def add(self, step: Step) -> None:
+        """One frame, in its order."""
+        picture = enlarged(step.image)
+        face = self.of_result.track(picture)
+        seen = self.of_driver.track(enlarged(step.driver)) if step.driver is not None else None
+        if self.frames % EMBED_EVERY == 0:
+            self._compare_with_photo("result", picture, face)
+            self._compare_with_photo("driver", step.driver, seen)
+        self.frames += 1
+        self.faceless += face is None
+        self.lost += not step.found
+        driver_pose = _pose_of(step, seen)
+        self.driver_seen += driver_pose is not None
+        if face is not None and driver_pose is not None:
+            axes = len(self.pose.spread)
+            self.pose.add(np.array(head_pose(face.mesh))[:axes], driver_pose[:axes])
+        if self.expression is not None:
+            self.jitter.add(None if face is None else face.mesh, None if seen is None else seen.mesh)
+            if face is not None and seen is not None:
+                self.expression.add(face.blendshapes[1:], seen.blendshapes[1:])
+            self._compare_smiles(face, seen)
+        self.curves.add(lambda: (step.time, _curve(driver_pose, seen), _curve(face and head_pose(face.mesh), face)))
+
+    def _compare_with_photo(self, whose: str, picture: np.ndarray | None, face: Face | None) -> None:
+        if self.photo_vector is not None and face is not None:
+            self.likeness[whose][0] += float(self.embedder(enlarged(picture), face.mesh) @ self.photo_vector)
+            self.likeness[whose][1] += 1
+
+    def _compare_smiles(self, face: Face | None, seen: Face | None) -> None:
+        if seen is not None and self.first_smile is None:
+            self.first_smile = _smile(seen)
+        if face is not None and seen is not None and self.photo_smile is not None:
+            change = self.run.settings.strength * (_smile(seen) - self.first_smile)
+            self.smile_sum += _smile(face) - self.photo_smile - change
+            self.smile_count += 1
+
+    def figures(self) -> ResultFigures:
+        """What all frames come to."""
+        run, settings, left_out = self.run, self.run.settings, list(self.left_out)
+        from_first = settings.motion == "relative" and settings.reference == "first"
+        if self.expression is not None and not from_first:
+            left_out.append("smile: what is to come out is known only with --motion relative --reference first")
+        if self.driver_seen < FEWEST:
+            left_out.append(f"movement: the driver's face is seen in fewer than {FEWEST} frames")
+        likeness = {whose: total / count if count else None for whose, (total, count) in self.likeness.items()}
+        if self.photo_vector is not None and likeness["result"] is None:
+            likeness["result"] = 0.0  # as between strangers, as in `metrics.identity`
+        gap = None if run.reference_pose is None else tuple(map(float, run.photo.pose - run.reference_pose))
+        return ResultFigures(
+            tracker=self.of_result.name,
+            embedder=self.embedder and self.embedder.name,
+            frames=self.frames,
+            faceless=self.faceless,
+            driver_lost=self.lost,
+            identity=likeness["result"],
+            identity_still=self.still,
+            identity_driver=likeness["driver"],
+            **self._followed("pose", self.pose),
+            **self._followed("expression", self.expression),
+            smile_bias=self.smile_sum / self.smile_count if self.smile_count and from_first else None,
+            jitter=_finite(self.jitter and self.jitter.value()),
+            pose_gap=gap,
+            left_out=left_out,
+            curves=self.curves.kept,
+        )
+
+    def _followed(self, name: str, moved: metrics.RunningMotion | None) -> dict[str, float | None]:
+        if moved is None or self.driver_seen < FEWEST:
+            return {f"{name}_r": None, f"{name}_gain": None, f"{name}_spread": None}
+        spread = float(moved.spread.mean())
+        return {f"{name}_r": moved.correlation(), f"{name}_gain": moved.gain(), f"{name}_spread": spread}
+
+
+def _pose_of(step: Step, seen: Face | None) -> np.ndarray | None:
+    """The driver's angles: as seen in what the model saw of it; of a motion file, as they stand there."""
+    if step.driver is None:
+        return step.pose if step.found else None
+    return None if seen is None else np.array(head_pose(seen.mesh))
+
+
+def _curve(pose: tuple | np.ndarray | None, face: Face | None) -> np.ndarray:
+    """Yaw, pitch, smile, mouth, float32; NaN where not known."""
+    yaw, pitch = (np.nan, np.nan) if pose is None else pose[:2]
+    smile, mouth = (np.nan, np.nan) if face is None else (_smile(face), face.blendshapes[JAW_OPEN])
+    return np.array([yaw, pitch, smile, mouth], np.float32)
+
+
+def _largest(tracker: FaceTracker, picture: np.ndarray) -> Face | None:
+    return next(iter(tracker.detect(picture)), None)
+
+
+def _smile(face: Face) -> float:
+    return float(face.blendshapes[1:][metrics.SMILE].mean())
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None
