@@ -8,9 +8,10 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from filelock import FileLock
@@ -19,6 +20,8 @@ from rich.progress import Progress
 
 from vaegan.data.shards import Entry, fingerprint, read_pictures
 from vaegan.errors import UserError
+
+T = TypeVar("T")
 
 
 def cache_root() -> Path:
@@ -45,24 +48,33 @@ def cached_crops(folder: Path, entries: list[Entry], size: int) -> np.ndarray:
     """
     target = cache_root() / f"{folder.name}-{size}-{fingerprint(folder, entries)}.npy"
     shape = (len(entries), size, size, 3)
+    return built_once(target, lambda: mapped(target, shape), lambda: _build(target, folder, entries, size))
+
+
+def built_once(target: Path, load: Callable[[], T | None], build: Callable[[], None]) -> T:
+    """What `load` finds in the cache file `target`; where that is None, `build` makes the file first, under a lock.
+
+    Raises:
+        UserError: the cache cannot be written, or what was built does not read back.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        crops = _mapped(target, shape)
-        if crops is None:
+        found = load()
+        if found is None:
             with FileLock(f"{target}.lock"):
-                crops = _mapped(target, shape)
-                if crops is None:
-                    _build(target, folder, entries, size)
-                    crops = _mapped(target, shape)
+                found = load()
+                if found is None:
+                    build()
+                    found = load()
     except OSError as error:
         raise UserError(f"cannot write the cache {target}: {error.strerror or error}; set VAEGAN_CACHE") from error
-    if crops is None:
+    if found is None:
         raise UserError(f"the cache {target} does not read back: delete it and try again")
-    return crops
+    return found
 
 
-def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The array in `path`, or None when it is not there or is not whole."""
+def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The uint8 array in `path`, or None when it is not there or is not whole."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -73,12 +85,16 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     return array if array.shape == shape and array.dtype == np.uint8 else None
 
 
-def _build(target: Path, folder: Path, entries: list[Entry], size: int) -> None:
-    needed = len(entries) * size * size * 3
-    free = shutil.disk_usage(target.parent).free
+def check_room(folder: Path, needed: int) -> None:
+    """Raises UserError when the disk of `folder` has no room for `needed` bytes."""
+    free = shutil.disk_usage(folder).free
     if free < needed + 2**26:
-        raise UserError(f"{target.parent} has {free >> 20} MiB free, the cache needs {needed >> 20}: set VAEGAN_CACHE")
-    with _temporary(target) as path, Progress(transient=True) as progress:
+        raise UserError(f"{folder} has {free >> 20} MiB free, the cache needs {needed >> 20}: set VAEGAN_CACHE")
+
+
+def _build(target: Path, folder: Path, entries: list[Entry], size: int) -> None:
+    check_room(target.parent, len(entries) * size * size * 3)
+    with replacing(target) as path, Progress(transient=True) as progress:
         array = np.lib.format.open_memmap(path, "w+", np.uint8, (len(entries), size, size, 3))
         task = progress.add_task(f"decoding {folder.name}", total=len(entries))
         for position, image in read_pictures(folder, entries):
@@ -88,7 +104,8 @@ def _build(target: Path, folder: Path, entries: list[Entry], size: int) -> None:
 
 
 @contextmanager
-def _temporary(target: Path) -> Iterator[Path]:
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target`, which it becomes in the end; removed when something goes wrong."""
     path = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield path

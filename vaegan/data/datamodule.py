@@ -1,73 +1,73 @@
 """Batches for training and validation: real crops from a data set, or faces sampled from a shipped decoder."""
 
 import sys
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
-from vaegan.data.cache import cached_crops
+from vaegan.data.batches import CropBatches
+from vaegan.data.cache import cached_crops, resized
+from vaegan.data.clips import ClipSettings, read_clips
 from vaegan.data.shards import find_data_set, read_index
 from vaegan.errors import UserError
 
+__all__ = ["CropBatches", "FaceData"]
 
-class CropBatches:
-    """Shuffled batches out of one uint8 array: a gather and a conversion, no workers needed.
+KINDS = ("stills", "clips", "mixed")
 
-    The order of epoch e depends on (seed, e) only, so that a resumed run sees what an unbroken one would have seen.
-    Iterating yields float (N, 3, S, S) in [0, 1].
 
-    Args:
-        crops: uint8 (N, S, S, 3). flip: mirror every second crop at random. shuffle: off for validation, where the
-        last batch may be smaller; in training an incomplete batch is left out. rank, world: this process's share.
-    """
+@dataclass(frozen=True)
+class _Crops:
+    """train, val: uint8 (N, S, S, 3); more: frames to mix into training, or None; source: what it is called."""
 
-    def __init__(self, crops: np.ndarray, batch: int, *, shuffle: bool, flip: bool, seed: int = 0, limit: int = 0):
-        self.crops, self.batch, self.shuffle, self.flip, self.seed = crops, batch, shuffle, flip, seed
-        self.limit = limit or len(crops)
-        self.epoch, self.rank, self.world = 0, 0, 1
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        share = min(self.limit, len(self.crops)) // self.world
-        return share // self.batch if self.shuffle else -(-share // self.batch)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        generator = np.random.default_rng((self.seed, self.epoch))
-        order = generator.permutation(len(self.crops)) if self.shuffle else np.arange(len(self.crops))
-        mirrored = generator.random(len(order)) < 0.5 if self.flip else np.zeros(len(order), bool)
-        order = order[: self.limit][self.rank :: self.world]
-        for i in range(len(self)):
-            chosen = np.sort(order[i * self.batch : (i + 1) * self.batch])
-            crops = self.crops[chosen]
-            turned = mirrored[chosen]
-            crops[turned] = crops[turned, :, ::-1]
-            yield torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255)
+    train: np.ndarray
+    val: np.ndarray
+    source: str
+    more: np.ndarray | None = None
 
 
 class FaceData(pl.LightningDataModule):
     """The crops that `conf/data/*.yaml` names.
 
     Args:
+        kind: "stills"; "clips", whose frames are taken one by one; "mixed", stills and frames of clips.
         name: a data set below $VAEGAN_DATA, a folder, or "synthetic".
         size: side of the crops in px. batch: crops a step. min_cover: see `read_index`.
         flip: mirror at random. limit: use only so many training crops (0 = all). seed: of order and flips.
-        synthetic: how many faces `synthetic` samples.
-        model: the shipped model that `synthetic` samples from.
+        clips: which clips and how their frames are cut, see `ClipSettings`; stills need none.
+        clip_share: share of the pictures of an epoch of "mixed" that are frames of clips, 0..1.
+        synthetic: how many faces `synthetic` samples. model: the shipped model that they are sampled from.
     """
 
     def __init__(
-        self, name: str, size: int, batch: int, min_cover: float, flip: bool, limit: int, seed: int, synthetic: int,
+        self,
+        *,
+        kind: str,
+        name: str,
+        size: int,
+        batch: int,
+        min_cover: float,
+        flip: bool,
+        limit: int,
+        seed: int,
+        clips: dict[str, Any] | None,
+        clip_share: float,
+        synthetic: int,
         model: str,
-    ):  # fmt: skip
+    ):
         super().__init__()
-        self.name, self.size, self.batch, self.min_cover = name, size, batch, min_cover
+        if kind not in KINDS:
+            raise UserError(f"data.kind={kind}: choose one of {', '.join(KINDS)}")
+        if not 0 <= clip_share <= 1:
+            raise UserError(f"data.clip_share={clip_share:g} is no share: use 0 to 1")
+        self.kind, self.name, self.size, self.batch, self.min_cover = kind, name, size, batch, min_cover
         self.flip, self.limit, self.seed, self.synthetic, self.model = flip, limit, seed, synthetic, model
+        self.clips = ClipSettings(**clips) if clips else None
+        self.clip_share = clip_share
         self.train: CropBatches | None = None
         self.val: CropBatches | None = None
         self.source = ""
@@ -75,32 +75,52 @@ class FaceData(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.train is not None:
             return
-        train, val = self._arrays()
-        if len(train) < self.batch:
-            raise UserError(f"{self.source} has {len(train)} training pictures, fewer than one batch of {self.batch}")
-        self.train = CropBatches(train, self.batch, shuffle=True, flip=self.flip, seed=self.seed, limit=self.limit)
-        self.val = CropBatches(val, self.batch, shuffle=False, flip=False, limit=self.limit)
+        crops = self._crops()
+        self.source = crops.source
+        if len(crops.train) < self.batch:
+            raise UserError(
+                f"{self.source} has {len(crops.train)} training pictures, fewer than one batch of {self.batch}"
+            )
+        self.train = CropBatches(
+            crops.train,
+            self.batch,
+            shuffle=True,
+            flip=self.flip,
+            seed=self.seed,
+            limit=self.limit,
+            more=crops.more,
+            more_share=self.clip_share,
+        )
+        self.val = CropBatches(crops.val, self.batch, shuffle=False, flip=False, limit=self.limit)
 
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+    def _crops(self) -> _Crops:
+        if self.kind == "clips":
+            train, val = (self._frames(split) for split in ("train", "val"))
+            return _Crops(train, val, Path(self.clips.name).name)
         folder = None if self.name == "synthetic" else find_data_set(self.name)
         if folder is None:
-            if self.name not in ("synthetic", "faces"):
-                raise UserError(
-                    f"no data set '{self.name}': set VAEGAN_DATA to the folder that holds it, or give a path"
-                )
-            if self.name == "faces":
-                print(
-                    "no data set 'faces' (VAEGAN_DATA is not set): training on data=synthetic, "
-                    "faces sampled from the shipped decoder",
-                    file=sys.stderr,
-                )
-            self.source = "synthetic"
-            crops = sampled_faces(self.model, self.synthetic, self.size, self.seed)
-            return crops[: -len(crops) // 10], crops[-len(crops) // 10 :]
-        self.source = folder.name
+            return self._sampled()
         train = read_index(folder, "train", self.min_cover)
         val = read_index(folder, "val", self.min_cover)
-        return cached_crops(folder, train, self.size), cached_crops(folder, val, self.size)
+        crops = _Crops(cached_crops(folder, train, self.size), cached_crops(folder, val, self.size), folder.name)
+        if self.kind == "stills" or self.clip_share == 0:
+            return crops
+        return _Crops(crops.train, crops.val, f"{folder.name}+{Path(self.clips.name).name}", self._frames("train"))
+
+    def _frames(self, split: str) -> np.ndarray:
+        return read_clips(self.clips, split, self.size, self.min_cover).frames
+
+    def _sampled(self) -> _Crops:
+        if self.name not in ("synthetic", "faces") or self.kind != "stills":
+            raise UserError(_missing(self.name))
+        if self.name == "faces":
+            print(
+                "no data set 'faces' (VAEGAN_DATA is not set): training on data=synthetic, "
+                "faces sampled from the shipped decoder",
+                file=sys.stderr,
+            )
+        crops = sampled_faces(self.model, self.synthetic, self.size, self.seed)
+        return _Crops(crops[: -len(crops) // 10], crops[-len(crops) // 10 :], "synthetic")
 
     def train_dataloader(self) -> CropBatches:
         if self.trainer is not None:
@@ -114,7 +134,6 @@ class FaceData(pl.LightningDataModule):
 
 def sampled_faces(model: str, count: int, size: int, seed: int) -> np.ndarray:
     """Faces drawn from the prior of a shipped model: uint8 (count, size, size, 3)."""
-    from vaegan.data.cache import resized
     from vaegan.model import load_model
 
     decoder = load_model(model)
@@ -131,5 +150,9 @@ def data_folder(name: str) -> Path:
     """The folder of a data set, or UserError that says how to name one."""
     folder = find_data_set(name)
     if folder is None:
-        raise UserError(f"no data set '{name}': set VAEGAN_DATA to the folder that holds it, or give a path")
+        raise UserError(_missing(name))
     return folder
+
+
+def _missing(name: str) -> str:
+    return f"no data set '{name}': set VAEGAN_DATA to the folder that holds it, or give a path"

@@ -14,9 +14,11 @@ LICENCES = {
         "https://vis-www.cs.umass.edu/lfw, https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, "
         "https://www.cs.tau.ac.il/~wolf/ytfaces",
     ),
+    "clips": ("frames of public demo and research clips: for research only, and so are these weights", ""),
     "faces-tight": ("FairFace stills: CC BY 4.0", "https://github.com/joojs/fairface"),
     "synthetic": ("faces sampled from a shipped model: that model's terms apply", ""),
 }
+LICENCES["faces+clips"] = (f"{LICENCES['faces'][0]}; {LICENCES['clips'][0]}", LICENCES["faces"][1])
 POINTS = 12
 """Rows of the curve in a model card."""
 

@@ -1,0 +1,96 @@
+"""Shuffled batches of crops: stills, frames of clips, or both in a set ratio, evened out or not."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class CropBatches:
+    """Shuffled batches out of uint8 arrays: a gather and a conversion, no workers needed.
+
+    What epoch e holds depends on (seed, e) only, so that a resumed run sees what an unbroken one would have seen.
+    Iterating yields float (N, 3, S, S) in [0, 1].
+
+    Args:
+        crops: uint8 (N, S, S, 3); an epoch has so many.
+        shuffle: off for validation, where the last batch may be smaller; in training an incomplete one is left out.
+        flip: mirror every second crop at random.
+        limit: use only so many crops, always the same ones (0 = all).
+        more: uint8 (M, S, S, 3), frames of clips, which replace the share `more_share` (0..1) of each epoch. Of crops
+            and frames each comes once before any comes again.
+
+    Attributes:
+        crops: as given; what figures "of the training crops" are taken from.
+        rank, world: this process's share of an epoch.
+    """
+
+    def __init__(
+        self,
+        crops: np.ndarray,
+        batch: int,
+        *,
+        shuffle: bool,
+        flip: bool,
+        seed: int = 0,
+        limit: int = 0,
+        more: np.ndarray | None = None,
+        more_share: float = 0.0,
+    ):
+        self.crops, self.batch, self.shuffle, self.flip, self.seed = crops, batch, shuffle, flip, seed
+        self.more, self.more_share = more, more_share
+        self.size = min(limit or len(crops), len(crops))
+        self.epoch, self.rank, self.world = 0, 0, 1
+        self._limited = None
+        if shuffle and self.size < len(crops):
+            self._limited = np.random.default_rng(seed).permutation(len(crops))[: self.size]
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        share = self.size // self.world
+        return share // self.batch if self.shuffle else -(-share // self.batch)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order, turned = self._order()
+        order, turned = order[self.rank :: self.world], turned[self.rank :: self.world]
+        for i in range(len(self)):
+            part = slice(i * self.batch, (i + 1) * self.batch)
+            near = np.argsort(order[part], kind="stable")  # neighbours on disk are read together
+            crops = self._gather(order[part][near])
+            flipped = turned[part][near]
+            crops[flipped] = crops[flipped, :, ::-1]
+            yield torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255)
+
+    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which pictures this epoch shows, those of `more` counted on from len(crops), and which are mirrored."""
+        if not self.shuffle:
+            return np.arange(self.size), np.zeros(self.size, bool)
+        generator = np.random.default_rng((self.seed, self.epoch))
+        if self.more is None:
+            order = generator.permutation(self.size)
+            turned = generator.random(self.size)[order] < 0.5
+            order = order if self._limited is None else self._limited[order]
+        else:
+            frames = round(self.more_share * self.size)
+            kept = generator.permutation(self.size)[: self.size - frames]
+            kept = kept if self._limited is None else self._limited[kept]
+            drawn = len(self.crops) + _without_repeats(len(self.more), frames, generator)
+            order = generator.permutation(np.concatenate([kept, drawn]))
+            turned = generator.random(self.size) < 0.5
+        return order, turned if self.flip else np.zeros(self.size, bool)
+
+    def _gather(self, chosen: np.ndarray) -> np.ndarray:
+        """The pictures of ascending numbers, a copy."""
+        if self.more is None:
+            return self.crops[chosen]
+        stills = int(np.searchsorted(chosen, len(self.crops)))
+        return np.concatenate([self.crops[chosen[:stills]], self.more[chosen[stills:] - len(self.crops)]])
+
+
+def _without_repeats(count: int, wanted: int, generator: np.random.Generator) -> np.ndarray:
+    """`wanted` numbers below `count`, none a second time before all had their turn."""
+    rounds = [generator.permutation(count) for _ in range(-(-wanted // count))]
+    return np.concatenate([*rounds, np.empty(0, int)])[:wanted].astype(int)
