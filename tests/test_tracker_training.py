@@ -156,7 +156,7 @@ def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(drawn, tmp_path, monk
     assert CurveFile(tmp_path / "broken/landmarker/curve.csv").rows()[-1]["step"] == 6
     monkeypatch.setattr(training, "LandmarkerBatches", made)
     training.run(cfg, tmp_path / "broken")
-    one, other = (torch.load(tmp_path / n / "landmarker/last.ckpt", weights_only=False) for n in ("straight", "broken"))
+    one, other = (torch.load(tmp_path / n / "landmarker/last.ckpt", weights_only=True) for n in ("straight", "broken"))
     assert one["global_step"] == other["global_step"] == 12
     for name, value in one["state_dict"].items():
         assert torch.equal(value, other["state_dict"][name]), f"{name} differs after going on"

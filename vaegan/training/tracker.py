@@ -191,7 +191,7 @@ def _fit(
         log_every_n_steps=50,
     )
     last = folder / "last.ckpt"
-    trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=False)
+    trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
 
 
 class _Epochs(pl.LightningDataModule):
