@@ -20,12 +20,13 @@ from vaegan import losses
 from vaegan.data.cache import cache_root
 from vaegan.errors import UserError
 from vaegan.media import atomic_path, write_image
+from vaegan.training.loggers import log_grid
 from vaegan.training.module import FaceTraining
 from vaegan.training.preview import TransferPreview
 
 
 def build_callbacks(cfg: DictConfig, folder: Path) -> list[pl.Callback]:
-    """The callbacks of `cfg.callbacks` for a run in `folder`."""
+    """The callbacks of `cfg.callbacks` for a run in `folder`; the `Curve` is the caller's, and comes last."""
     c = cfg.callbacks
     found: list[pl.Callback] = [
         ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
@@ -42,7 +43,6 @@ def build_callbacks(cfg: DictConfig, folder: Path) -> list[pl.Callback]:
         found.append(
             TransferPreview(folder / "preview", c.preview_driver, c.preview_photos, scale, follow, c.preview_frames)
         )
-    found.append(Curve())
     return found
 
 
@@ -159,11 +159,7 @@ class PictureGrids(pl.Callback):
             return
         grid = picture_grid(module, trainer.datamodule.val.crops, self.columns, self.seed)
         write_image(self.folder / f"epoch-{trainer.current_epoch + 1:04d}.png", grid)
-        for logger in trainer.loggers:
-            if isinstance(logger, pl.loggers.WandbLogger):
-                logger.log_image("grid", [grid])
-            elif isinstance(logger, pl.loggers.TensorBoardLogger):
-                logger.experiment.add_image("grid", grid, module.step_count, dataformats="HWC")
+        log_grid(trainer.loggers, grid, module.step_count)
 
     def setup(self, trainer: pl.Trainer, module: FaceTraining, stage: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

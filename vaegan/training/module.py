@@ -121,12 +121,15 @@ class FaceTraining(pl.LightningModule):
 
         terms["loss"] = loss
         terms["lr"] = torch.tensor(self.optimizer["lr"] * self.rate())
+        if self.discriminator is not None:
+            terms["d_lr"] = torch.tensor(self.optimizer["d_lr"] * self.rate())
         self.step_count += 1
         self.images_seen += len(crops) * self.trainer.world_size
         bar = {"bce", "kl", "adversarial", "feature", "d_loss", "d_accuracy", "lpips"}
         for name, value in terms.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name in bar, on_step=True, on_epoch=False)
         self.log("step", float(self.step_count), on_step=True, on_epoch=False)
+        self.log("images", float(self.images_seen), on_step=True, on_epoch=False)
 
     def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor) -> dict[str, Tensor]:
         """One step of D on real crops (N, 3, S, S) and detached fakes; returns its loss terms."""
@@ -169,6 +172,7 @@ class FaceTraining(pl.LightningModule):
             shown = name in {"psnr", "sharpness"}
             self.log(f"val/{name}", value, prog_bar=shown, batch_size=len(crops), sync_dist=True)
         self.log("step", float(self.step_count), batch_size=len(crops))
+        self.log("images", float(self.images_seen), batch_size=len(crops))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = {

@@ -14,11 +14,12 @@ from vaegan.errors import UserError
 from vaegan.faces.geometry import framing
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import VIDEO_SUFFIXES, VideoReader, VideoWriter
+from vaegan.training.loggers import log_video
 from vaegan.training.module import FaceTraining
 
 
 class TransferPreview(pl.Callback):
-    """Writes `folder`/epoch-NNNN.webp: driver, its reconstruction, and photos moved by its latent differences.
+    """Writes `folder`/epoch-NNNN.mp4: driver, its reconstruction, and photos moved by its latent differences.
 
     Without a driver it says so once and stays silent.
 
@@ -49,16 +50,11 @@ class TransferPreview(pl.Callback):
         val = trainer.datamodule.val.crops
         photos = torch.from_numpy(val[np.linspace(0, len(val) - 1, self.photos).astype(int)])
         strips = preview(module, self.crops, photos.permute(0, 3, 1, 2).float().div(255))
-        path = self.folder / f"epoch-{trainer.current_epoch + 1:04d}.webp"
+        path = self.folder / f"epoch-{trainer.current_epoch + 1:04d}.mp4"
         with VideoWriter(path, strips.shape[2], strips.shape[1], self.rate) as writer:
             for strip in strips:
                 writer.write(strip)
-        for logger in trainer.loggers:
-            if isinstance(logger, pl.loggers.WandbLogger):
-                logger.log_video("transfer", [str(path)])
-            elif isinstance(logger, pl.loggers.TensorBoardLogger):
-                video = torch.from_numpy(strips).permute(0, 3, 1, 2)[None]
-                logger.experiment.add_images("transfer", video[0, :: max(1, len(strips) // 8)], module.step_count)
+        log_video(trainer.loggers, path, strips, self.rate, module.step_count)
 
 
 def _driver(name: str) -> Path:

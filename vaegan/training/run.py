@@ -13,14 +13,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.loggers import Logger
 
 from vaegan.data.datamodule import FaceData
 from vaegan.errors import UserError
 from vaegan.model import load_model
 from vaegan.networks import VAE, Discriminator
+from vaegan.training import record as run_record
 from vaegan.training.callbacks import Curve, build_callbacks, build_checkpointing
 from vaegan.training.export import export_model
-from vaegan.training.loggers import build_logger, finish
+from vaegan.training.loggers import build_loggers, finish, log_model, log_record
 from vaegan.training.module import FaceTraining
 from vaegan.training.pca import start_from_pca
 
@@ -84,7 +86,32 @@ def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> fl
     data = FaceData(**_plain(cfg.data))
     data.setup()
     module = build_module(cfg, data, fresh=checkpoint is None)
-    trainer = pl.Trainer(
+    record = run_record.begin(folder, cfg.name, command, cfg.logger.kind, data)
+    curve = Curve()
+    loggers: list[Logger] = []
+    status = "failed"
+    try:
+        loggers += build_loggers(cfg, folder, record)
+        trainer = _trainer(cfg, folder, loggers, [*build_callbacks(cfg, folder), curve])
+        _fit(trainer, module, data, checkpoint)
+        if trainer.interrupted:
+            status = "stopped"
+            print(f"stopped; go on with: python train.py resume={folder} and the same settings", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
+        if cfg.export and trainer.is_global_zero:
+            rows, seconds = curve.rows, curve.seconds
+            model = export_model(module, cfg, folder, source=data.source, command=command, curve=rows, seconds=seconds)
+            log_model(loggers, model, cfg.name)
+        status = "finished"
+    finally:
+        run_record.end(folder, record, status, curve.seconds, module.images_seen)
+        log_record(loggers, record)
+        finish(loggers, exit_code=int(status != "finished"))
+    return curve.rows[-1]["psnr"] if curve.rows else None
+
+
+def _trainer(cfg: DictConfig, folder: Path, loggers: list[Logger], callbacks: list[pl.Callback]) -> pl.Trainer:
+    return pl.Trainer(
         default_root_dir=folder,
         accelerator=cfg.trainer.accelerator,
         devices=cfg.trainer.devices,
@@ -96,25 +123,22 @@ def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> fl
         check_val_every_n_epoch=cfg.trainer.validate_every,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        logger=build_logger(cfg, folder),
+        logger=loggers,
         log_every_n_steps=cfg.logger.every,
-        callbacks=build_callbacks(cfg, folder),
+        callbacks=callbacks,
         plugins=[build_checkpointing()],
         enable_model_summary=False,
         enable_progress_bar=cfg.callbacks.progress == "bar"
         or (cfg.callbacks.progress == "auto" and sys.stderr.isatty()),
     )
+
+
+def _fit(trainer: pl.Trainer, module: FaceTraining, data: FaceData, checkpoint: Path | None) -> None:
     try:
         trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
-    finally:
-        finish(trainer.loggers)
-    if trainer.interrupted:
-        print(f"stopped; go on with: python train.py resume={folder} and the same settings", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
-    curve = next(c for c in trainer.callbacks if isinstance(c, Curve))
-    if cfg.export and trainer.is_global_zero:
-        export_model(module, cfg, folder, source=data.source, command=command, curve=curve.rows, seconds=curve.seconds)
-    return curve.rows[-1]["psnr"] if curve.rows else None
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        if not trainer.interrupted:
+            raise
 
 
 def build_module(cfg: DictConfig, data: FaceData, fresh: bool) -> FaceTraining:
@@ -134,7 +158,10 @@ def build_module(cfg: DictConfig, data: FaceData, fresh: bool) -> FaceTraining:
             raise UserError(f"start_from={cfg.start_from} has other layers than this configuration") from error
         before = int(start.training.get("images_seen", 0))
     elif fresh and m.pca_start:
-        start_from_pca(vae, data.train.crops, noise=m.weights.kl / 4)
+        try:
+            start_from_pca(vae, data.train.crops, noise=m.weights.kl / 4)
+        except ValueError as error:
+            raise UserError(f"{error}: widen model.networks, or start at random with model.pca_start=false") from error
     perceptual = None
     if m.weights.lpips > 0:
         from vaegan.evaluation.metrics import load_lpips

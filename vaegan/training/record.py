@@ -1,0 +1,131 @@
+"""The run record, RUN/run.json: what was run, by which code, on which data, and how it ended; for every logger."""
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+
+from vaegan.data.datamodule import FaceData
+from vaegan.media import atomic_path
+
+NAME = "run.json"
+PACKAGES = (
+    *("vaegan", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "lpips", "numpy", "scipy", "pillow"),
+    *("av", "opencv-python-headless", "hydra-core", "omegaconf", "safetensors", "tensorboard", "wandb"),
+)
+CHUNK = 256
+
+
+def begin(folder: Path, name: str, command: str, logger: str, data: FaceData) -> dict[str, Any]:
+    """Write `folder`/run.json as the run starts, or goes on; returns what it holds.
+
+    Of a record that is there already, `started` stays and the date is added to `resumed`.
+    """
+    earlier = read(folder)
+    now = _now()
+    record = {
+        "name": name,
+        "command": command,
+        "status": "running",
+        "started": earlier.get("started", now),
+        "resumed": [*earlier.get("resumed", []), now] if earlier else [],
+        "git": git_state(Path(__file__).resolve()),
+        "data": data_record(data),
+        "packages": package_versions(),
+        "machine": {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "threads": torch.get_num_threads(),
+        },
+        "logger": logger,
+    }
+    write(folder, record)
+    return record
+
+
+def end(folder: Path, record: dict[str, Any], status: str, seconds: float, images: int) -> None:
+    """Add how the run ended: "finished", "stopped" (Ctrl-C) or "failed"; seconds and images of all its sittings."""
+    record |= {"status": status, "ended": _now(), "seconds": round(seconds, 1), "images_seen": images}
+    write(folder, record)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The record in `folder`, empty where there is none that can be read."""
+    try:
+        record = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+@rank_zero_only
+def write(folder: Path, record: dict[str, Any]) -> None:
+    with atomic_path(folder / NAME) as path:
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def git_state(file: Path) -> dict[str, Any] | None:
+    """Commit of the checkout that `file` is tracked in, and whether a tracked file differs from it; else None.
+
+    An installed package may lie inside somebody else's checkout: that one's commit says nothing about us.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "--no-optional-locks", "-C", str(file.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", file.name)
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def data_record(data: FaceData) -> dict[str, Any]:
+    """Name, size and number of the crops, and a hash of their pixels: the same on every machine."""
+    train, val = data.train.crops, data.val.crops
+    mixed_in = () if data.train.more is None else (data.train.more,)
+    return {
+        "name": data.source,
+        "size": data.size,
+        "train": len(train),
+        "val": len(val),
+        "fingerprint": fingerprint(train, val, *mixed_in),
+    }
+
+
+def fingerprint(*arrays: np.ndarray) -> str:
+    """16 hexadecimal digits of the SHA-256 of uint8 arrays (N, S, S, 3), in their order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}".encode())
+        for start in range(0, len(array), CHUNK):
+            digest.update(np.ascontiguousarray(array[start : start + CHUNK]))
+    return digest.hexdigest()[:16]
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of what may change a run's figures; a package that is not installed is left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    if "vaegan" not in found:
+        found["vaegan"] = sys.modules["vaegan"].__version__
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
