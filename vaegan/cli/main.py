@@ -12,6 +12,7 @@ from vaegan.cli.run import run
 COMMANDS = {
     "annotations": "vaegan.cli.annotations",
     "check-data": "vaegan.cli.check_data",
+    "compare": "vaegan.cli.compare",
     "evaluate": "vaegan.cli.evaluate",
     "info": "vaegan.cli.info",
     "motion": "vaegan.cli.motion",

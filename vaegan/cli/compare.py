@@ -1,0 +1,40 @@
+"""`vaegan compare`: training runs side by side, from what any logger left on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command(no_args_is_help=True)
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders; one that holds runs stands for all of them.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="Write this .png, or this .html and a .png beside it.", show_default="none")
+    ] = None,
+) -> None:
+    """Print the runs' figures and what differs between them; with --output draw curves and picture grids.
+
+    Reads metrics.csv, TensorBoard event files and local W&B runs, with no account and no network.
+    """
+    from vaegan.errors import UserError
+    from vaegan.evaluation.compare.page import summary, write
+    from vaegan.evaluation.compare.runs import read_runs
+    from vaegan.media import check_output
+
+    if output is not None:
+        if output.suffix.lower() not in (".png", ".html"):
+            raise UserError(f"{output}: name a file that ends in .png or .html")
+        check_output(output)
+    found, notes = read_runs(runs)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo("\n".join(summary(found)))
+    if output is not None:
+        typer.echo(f"\nwrote {', '.join(str(path) for path in write(found, output))}")
