@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -15,9 +15,12 @@ from vaegan.data.clips import ClipSettings, read_clips
 from vaegan.data.shards import find_data_set, read_index
 from vaegan.errors import UserError
 
+if TYPE_CHECKING:
+    from vaegan.data.stream import StreamBatches
+
 __all__ = ["CropBatches", "FaceData"]
 
-KINDS = ("stills", "clips", "mixed")
+KINDS = ("stills", "clips", "mixed", "stream")
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class FaceData(pl.LightningDataModule):
     """The crops that `conf/data/*.yaml` names.
 
     Args:
-        kind: "stills"; "clips", whose frames are taken one by one; "mixed", stills and frames of clips.
+        kind: "stills"; "clips", whose frames are taken one by one; "mixed", stills and frames of clips; "stream",
+            shards that are read as they are needed.
         name: a data set below $VAEGAN_DATA, a folder, or "synthetic".
         size: side of the crops in px. batch: crops a step. min_cover: see `read_index`.
         flip: mirror at random. limit: use only so many training crops (0 = all). seed: of order and flips.
         clips: which clips and how their frames are cut, see `ClipSettings`; stills need none.
         clip_share: share of the pictures of an epoch of "mixed" that are frames of clips, 0..1.
+        stream: how a stream is read, see `StreamSettings`.
         synthetic: how many faces `synthetic` samples. model: the shipped model that they are sampled from.
     """
 
@@ -58,6 +63,7 @@ class FaceData(pl.LightningDataModule):
         clip_share: float,
         synthetic: int,
         model: str,
+        stream: dict[str, Any] | None = None,
     ):
         super().__init__()
         if kind not in KINDS:
@@ -68,12 +74,16 @@ class FaceData(pl.LightningDataModule):
         self.flip, self.limit, self.seed, self.synthetic, self.model = flip, limit, seed, synthetic, model
         self.clips = ClipSettings(**clips) if clips else None
         self.clip_share = clip_share
-        self.train: CropBatches | None = None
+        self.stream = stream
+        self.train: CropBatches | StreamBatches | None = None
         self.val: CropBatches | None = None
         self.source = ""
 
     def setup(self, stage: str | None = None) -> None:
         if self.train is not None:
+            return
+        if self.kind == "stream":
+            self._open_stream()
             return
         crops = self._crops()
         self.source = crops.source
@@ -92,6 +102,22 @@ class FaceData(pl.LightningDataModule):
             more_share=self.clip_share,
         )
         self.val = CropBatches(crops.val, self.batch, shuffle=False, flip=False, limit=self.limit)
+
+    def _open_stream(self) -> None:
+        from vaegan.data.stream import open_stream
+
+        self.source = self.name.rstrip("/").rpartition("/")[2]
+        self.train, val = open_stream(
+            self.name,
+            self.stream or {},
+            size=self.size,
+            batch=self.batch,
+            min_cover=self.min_cover,
+            flip=self.flip,
+            limit=self.limit,
+            seed=self.seed,
+        )
+        self.val = CropBatches(val, self.batch, shuffle=False, flip=False)
 
     def _crops(self) -> _Crops:
         if self.kind == "clips":
@@ -122,7 +148,7 @@ class FaceData(pl.LightningDataModule):
         crops = sampled_faces(self.model, self.synthetic, self.size, self.seed)
         return _Crops(crops[: -len(crops) // 10], crops[-len(crops) // 10 :], "synthetic")
 
-    def train_dataloader(self) -> CropBatches:
+    def train_dataloader(self) -> "CropBatches | StreamBatches":
         if self.trainer is not None:
             self.train.rank, self.train.world = self.trainer.global_rank, self.trainer.world_size
             self.train.set_epoch(self.trainer.current_epoch)

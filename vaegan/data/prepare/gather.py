@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vaegan.data.places import answering, filesystem, is_url
 from vaegan.data.prepare.named import READERS, recognise
 from vaegan.data.prepare.parts import Rejected
-from vaegan.data.prepare.places import answering, filesystem, is_url
 from vaegan.data.prepare.remote import stand_in
 from vaegan.data.prepare.settings import Settings
 from vaegan.data.prepare.sources import Item, Listing, plain, shards

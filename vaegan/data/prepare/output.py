@@ -12,7 +12,7 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from vaegan.data.prepare.places import answering, filesystem, is_url, joined
+from vaegan.data.places import answering, filesystem, is_url, joined
 from vaegan.errors import UserError
 
 STATE = ".prepare"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vaegan.data.labels import POINTS
-from vaegan.data.prepare.places import opened, writing
+from vaegan.data.places import opened, writing
 from vaegan.data.prepare.scores import HASH_BYTES
 
 

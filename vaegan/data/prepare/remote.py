@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from fsspec import AbstractFileSystem
 
 from vaegan.data.labels import FILE
-from vaegan.data.prepare.places import answering, filesystem, is_url
+from vaegan.data.places import answering, filesystem, is_url
 from vaegan.data.prepare.sources import Item
 from vaegan.errors import UserError
 

@@ -1,4 +1,4 @@
-"""Where sources and parts lie: local paths, or URLs (s3://, gs://, https://, memory://, ...) through fsspec."""
+"""Where data lies: local paths, or URLs (s3://, gs://, https://, memory://, ...) through fsspec."""
 
 from __future__ import annotations
 
@@ -79,3 +79,17 @@ def opened(place: str | os.PathLike) -> Iterator[IO[bytes]]:
     fs, path = filesystem(str(place))
     with answering(str(place)), fs.open(path, "rb") as file:
         yield file
+
+
+@contextmanager
+def fetched(place: str | os.PathLike) -> Iterator[Path]:
+    """A local file with what lies there: itself, or a copy that goes with the context."""
+    if not is_url(place):
+        yield Path(place)
+        return
+    fs, path = filesystem(str(place))
+    with tempfile.TemporaryDirectory(prefix="vaegan-") as folder:
+        copy = Path(folder, PurePosixPath(path).name)
+        with answering(str(place)):
+            fs.get_file(path, str(copy))
+        yield copy
