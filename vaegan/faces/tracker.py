@@ -9,7 +9,7 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.faces.backend import Backend, Landmarks
-from vaegan.faces.geometry import CropTransform, mesh_box, mesh_roll
+from vaegan.faces.geometry import LEFT_EYE, RIGHT_EYE, CropTransform, mesh_box, mesh_roll
 from vaegan.faces.weights import find_weights
 
 MIN_PRESENCE = 0.5
@@ -122,9 +122,20 @@ class FaceTracker:
                 if seen.presence < enough or not 1 < region.side < 4 * max(image.shape):
                     break
             else:
-                if not any(_same(region, _region(other.mesh)) for other in found):
+                if not any(_same(region, _region(other.mesh)) for other in found) and self._upright(image, seen):
                     found.append(seen)
         return found
+
+    def _upright(self, image: np.ndarray, seen: Landmarks) -> bool:
+        """Whether the face is the way round in which it was seen.
+
+        In a face that stands on its head a landmarker may take the eyes for eyes and the forehead for the mouth:
+        then it sees a better one in the region that is turned by half a circle about the eyes.
+        """
+        region, eyes = _region(seen.mesh), seen.mesh[[*RIGHT_EYE, *LEFT_EYE], :2].mean(0)
+        cx, cy = (2 * eyes - (region.cx, region.cy)).tolist()
+        turned = CropTransform(cx, cy, region.side, region.roll + math.pi).scaled(self.backend.roi_scale)
+        return self.backend.landmarks(image, turned).presence <= seen.presence
 
     def _choose(self, faces: list[Landmarks]) -> Landmarks | None:
         """Of several faces the one that was followed, if it is near where it was; else the largest."""
