@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import WeightedRandomSampler
+
+from vaegan.data.augment import Augment, draw_seed
 
 
 class CropBatches:
@@ -20,6 +23,8 @@ class CropBatches:
         limit: use only so many crops, always the same ones (0 = all).
         more: uint8 (M, S, S, 3), frames of clips, which replace the share `more_share` (0..1) of each epoch. Of crops
             and frames each comes once before any comes again.
+        weights, more_weights: (N,) and (M,), how often to draw each, with replacement (`balance.draw_weights`).
+        augment: changes each crop by a draw of its own, a flip included.
 
     Attributes:
         crops: as given; what figures "of the training crops" are taken from.
@@ -37,9 +42,13 @@ class CropBatches:
         limit: int = 0,
         more: np.ndarray | None = None,
         more_share: float = 0.0,
+        weights: np.ndarray | None = None,
+        more_weights: np.ndarray | None = None,
+        augment: Augment | None = None,
     ):
         self.crops, self.batch, self.shuffle, self.flip, self.seed = crops, batch, shuffle, flip, seed
         self.more, self.more_share = more, more_share
+        self.weights, self.more_weights, self.augment = weights, more_weights, augment
         self.size = min(limit or len(crops), len(crops))
         self.epoch, self.rank, self.world = 0, 0, 1
         self._limited = None
@@ -55,32 +64,35 @@ class CropBatches:
 
     def __iter__(self) -> Iterator[Tensor]:
         order, turned = self._order()
-        order, turned = order[self.rank :: self.world], turned[self.rank :: self.world]
+        share = np.arange(len(order))[self.rank :: self.world]
         for i in range(len(self)):
-            part = slice(i * self.batch, (i + 1) * self.batch)
-            near = np.argsort(order[part], kind="stable")  # neighbours on disk are read together
-            crops = self._gather(order[part][near])
-            flipped = turned[part][near]
+            places = share[i * self.batch : (i + 1) * self.batch]
+            places = places[np.argsort(order[places], kind="stable")]  # neighbours on disk are read together
+            crops, flipped = self._gather(order[places]), turned[places]
             crops[flipped] = crops[flipped, :, ::-1]
-            yield torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255)
+            batch = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255)
+            yield batch if self.augment is None else self._augmented(batch, places)
 
     def _order(self) -> tuple[np.ndarray, np.ndarray]:
         """Which pictures this epoch shows, those of `more` counted on from len(crops), and which are mirrored."""
         if not self.shuffle:
             return np.arange(self.size), np.zeros(self.size, bool)
         generator = np.random.default_rng((self.seed, self.epoch))
-        if self.more is None:
+        if self.more is None and self.weights is None:
             order = generator.permutation(self.size)
             turned = generator.random(self.size)[order] < 0.5
             order = order if self._limited is None else self._limited[order]
         else:
-            frames = round(self.more_share * self.size)
-            kept = generator.permutation(self.size)[: self.size - frames]
-            kept = kept if self._limited is None else self._limited[kept]
-            drawn = len(self.crops) + _without_repeats(len(self.more), frames, generator)
-            order = generator.permutation(np.concatenate([kept, drawn]))
+            frames = 0 if self.more is None else round(self.more_share * self.size)
+            usable = np.arange(self.size) if self._limited is None else self._limited
+            weights = None if self.weights is None else self.weights[usable]
+            kept = usable[drawn(self.size, self.size - frames, generator, weights)]
+            if frames:
+                more = len(self.crops) + drawn(len(self.more), frames, generator, self.more_weights)
+                kept = np.concatenate([kept, more])
+            order = generator.permutation(kept)
             turned = generator.random(self.size) < 0.5
-        return order, turned if self.flip else np.zeros(self.size, bool)
+        return order, turned if self.flip and self.augment is None else np.zeros(self.size, bool)
 
     def _gather(self, chosen: np.ndarray) -> np.ndarray:
         """The pictures of ascending numbers, a copy."""
@@ -89,8 +101,18 @@ class CropBatches:
         stills = int(np.searchsorted(chosen, len(self.crops)))
         return np.concatenate([self.crops[chosen[:stills]], self.more[chosen[stills:] - len(self.crops)]])
 
+    def _augmented(self, batch: Tensor, places: np.ndarray) -> Tensor:
+        for k, place in enumerate(places.tolist()):
+            batch[k] = self.augment(batch[k : k + 1], draw_seed(self.seed, self.epoch, place))[0]
+        return batch
 
-def _without_repeats(count: int, wanted: int, generator: np.random.Generator) -> np.ndarray:
-    """`wanted` numbers below `count`, none a second time before all had their turn."""
-    rounds = [generator.permutation(count) for _ in range(-(-wanted // count))]
-    return np.concatenate([*rounds, np.empty(0, int)])[:wanted].astype(int)
+
+def drawn(count: int, wanted: int, generator: np.random.Generator, weights: np.ndarray | None = None) -> np.ndarray:
+    """`wanted` numbers below `count`: none a second time before all had their turn; with `weights` (count,) drawn by
+    them, with replacement."""
+    if weights is None:
+        rounds = [generator.permutation(count) for _ in range(-(-wanted // count))]
+        return np.concatenate([np.empty(0, int), *rounds])[:wanted].astype(int)
+    seeded = torch.Generator().manual_seed(int(generator.integers(2**63)))
+    sampler = WeightedRandomSampler(torch.from_numpy(weights), wanted, replacement=True, generator=seeded)
+    return np.fromiter(sampler, int, wanted)

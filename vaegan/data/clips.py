@@ -6,9 +6,11 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from vaegan.data.cache import cached_crops
-from vaegan.data.shards import find_data_set, read_index
+from vaegan.data.shards import find_data_set, missing, read_index
 from vaegan.errors import UserError
 
 LONGEST_GAP = 0.1
@@ -42,13 +44,31 @@ class Clip:
 @dataclass(frozen=True)
 class Clips:
     """frames: uint8 (F, S, S, 3), mapped read-only; clips: what of them belongs together, in time; fps: their rate;
-    yaw: (F,) degrees; shapes: uint8 (F, 52) blendshapes in 1/255, or None where there are no labels."""
+    yaw: (F,) degrees; shapes: uint8 (F, 52) blendshapes in 1/255, or None where there are no labels.
+
+    `len` counts the clips, an index gives one.
+    """
 
     frames: np.ndarray
     clips: list[Clip]
     fps: float
     yaw: np.ndarray
     shapes: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One whole clip: float (T, 3, S, S) in [0, 1], a frame every 1 / fps s."""
+        return torch.from_numpy(self.frames[self.clips[index].rows]).permute(0, 3, 1, 2).float().div_(255)
+
+    def people(self) -> list[str]:
+        """Who each of the F frames shows, "" where it belongs to no clip."""
+        shown = [""] * len(self.frames)
+        for clip in self.clips:
+            for row in clip.rows.tolist():
+                shown[row] = clip.person
+        return shown
 
 
 def read_clips(settings: ClipSettings, split: str, size: int, min_cover: float = 0.0) -> Clips:
@@ -62,7 +82,7 @@ def read_clips(settings: ClipSettings, split: str, size: int, min_cover: float =
     """
     folder = find_data_set(settings.name)
     if folder is None:
-        raise UserError(f"no clips '{settings.name}': set VAEGAN_DATA to the folder that holds them, or give a path")
+        raise missing(settings.name)
     if (folder / "index.csv").is_file():
         return _prepared(folder, split, size, min_cover, settings.fps)
     return _raw(folder, settings, split, size, min_cover)

@@ -1,7 +1,7 @@
 """Batches for training and validation: real crops from a data set, or faces sampled from a shipped decoder."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +9,13 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from vaegan.data.augment import Augment, AugmentSettings
+from vaegan.data.balance import clip_weights, still_weights
 from vaegan.data.batches import CropBatches
 from vaegan.data.cache import cached_crops, resized
-from vaegan.data.clips import ClipSettings, read_clips
-from vaegan.data.shards import find_data_set, read_index
+from vaegan.data.clip_batches import TakeSettings
+from vaegan.data.clips import Clips, ClipSettings, read_clips
+from vaegan.data.shards import find_data_set, missing, read_index
 from vaegan.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,30 +23,36 @@ if TYPE_CHECKING:
 
 __all__ = ["CropBatches", "FaceData"]
 
-KINDS = ("stills", "clips", "mixed", "stream")
+KINDS = ("stills", "clips", "pairs", "mixed", "stream")
 
 
 @dataclass(frozen=True)
 class _Crops:
-    """train, val: uint8 (N, S, S, 3); more: frames to mix into training, or None; source: what it is called."""
+    """train, val: uint8 (N, S, S, 3); more: frames to mix into training, or None; source: what it is called; weights,
+    more_weights: how often to draw each, or None."""
 
     train: np.ndarray
     val: np.ndarray
     source: str
+    weights: np.ndarray | None = None
     more: np.ndarray | None = None
+    more_weights: np.ndarray | None = None
 
 
 class FaceData(pl.LightningDataModule):
     """The crops that `conf/data/*.yaml` names.
 
     Args:
-        kind: "stills"; "clips", whose frames are taken one by one; "mixed", stills and frames of clips; "stream",
-            shards that are read as they are needed.
+        kind: "stills"; "clips" or "pairs", whose frames are taken one by one here (`ClipData` gives whole clips);
+            "mixed", stills and frames of clips; "stream", shards that are read as they are needed.
         name: a data set below $VAEGAN_DATA, a folder, or "synthetic".
         size: side of the crops in px. batch: crops a step. min_cover: see `read_index`.
         flip: mirror at random. limit: use only so many training crops (0 = all). seed: of order and flips.
         clips: which clips and how their frames are cut, see `ClipSettings`; stills need none.
         clip_share: share of the pictures of an epoch of "mixed" that are frames of clips, 0..1.
+        balance: "none" | "source" | "person" | "expression" | "pose", see `draw_weights`. expression: its shares.
+        augment: how far training crops are changed, see `AugmentSettings`; None: only mirrored.
+        take: which clips or pairs `ClipData` takes; crops need none.
         stream: how a stream is read, see `StreamSettings`.
         synthetic: how many faces `synthetic` samples. model: the shipped model that they are sampled from.
     """
@@ -63,6 +72,10 @@ class FaceData(pl.LightningDataModule):
         clip_share: float,
         synthetic: int,
         model: str,
+        balance: str = "none",
+        expression: dict[str, float] | None = None,
+        augment: dict[str, float] | None = None,
+        take: dict[str, Any] | None = None,
         stream: dict[str, Any] | None = None,
     ):
         super().__init__()
@@ -74,6 +87,10 @@ class FaceData(pl.LightningDataModule):
         self.flip, self.limit, self.seed, self.synthetic, self.model = flip, limit, seed, synthetic, model
         self.clips = ClipSettings(**clips) if clips else None
         self.clip_share = clip_share
+        self.balance, self.expression = balance, expression or {}
+        changes = AugmentSettings(**augment) if augment else None
+        self.augment = Augment(changes, flip) if changes else None
+        self.take = TakeSettings(**take) if take else None
         self.stream = stream
         self.train: CropBatches | StreamBatches | None = None
         self.val: CropBatches | None = None
@@ -100,6 +117,9 @@ class FaceData(pl.LightningDataModule):
             limit=self.limit,
             more=crops.more,
             more_share=self.clip_share,
+            weights=crops.weights,
+            more_weights=crops.more_weights,
+            augment=self.augment,
         )
         self.val = CropBatches(crops.val, self.batch, shuffle=False, flip=False, limit=self.limit)
 
@@ -120,25 +140,36 @@ class FaceData(pl.LightningDataModule):
         self.val = CropBatches(val, self.batch, shuffle=False, flip=False)
 
     def _crops(self) -> _Crops:
-        if self.kind == "clips":
-            train, val = (self._frames(split) for split in ("train", "val"))
-            return _Crops(train, val, Path(self.clips.name).name)
+        if self.kind in ("clips", "pairs"):
+            train, val = self._clips("train"), self._clips("val")
+            weights = clip_weights(train, self.balance, self.expression)
+            return _Crops(train.frames, val.frames, Path(self.clips.name).name, weights)
         folder = None if self.name == "synthetic" else find_data_set(self.name)
         if folder is None:
             return self._sampled()
-        train = read_index(folder, "train", self.min_cover)
-        val = read_index(folder, "val", self.min_cover)
-        crops = _Crops(cached_crops(folder, train, self.size), cached_crops(folder, val, self.size), folder.name)
+        entries = read_index(folder, "train", self.min_cover)
+        crops = _Crops(
+            cached_crops(folder, entries, self.size),
+            cached_crops(folder, read_index(folder, "val", self.min_cover), self.size),
+            folder.name,
+            still_weights(folder, entries, self.balance, self.expression),
+        )
         if self.kind == "stills" or self.clip_share == 0:
             return crops
-        return _Crops(crops.train, crops.val, f"{folder.name}+{Path(self.clips.name).name}", self._frames("train"))
+        clips = self._clips("train")
+        return replace(
+            crops,
+            source=f"{folder.name}+{Path(self.clips.name).name}",
+            more=clips.frames,
+            more_weights=clip_weights(clips, self.balance, self.expression),
+        )
 
-    def _frames(self, split: str) -> np.ndarray:
-        return read_clips(self.clips, split, self.size, self.min_cover).frames
+    def _clips(self, split: str) -> Clips:
+        return read_clips(self.clips, split, self.size, self.min_cover)
 
     def _sampled(self) -> _Crops:
         if self.name not in ("synthetic", "faces") or self.kind != "stills":
-            raise UserError(_missing(self.name))
+            raise missing(self.name)
         if self.name == "faces":
             print(
                 "no data set 'faces' (VAEGAN_DATA is not set): training on data=synthetic, "
@@ -176,9 +207,5 @@ def data_folder(name: str) -> Path:
     """The folder of a data set, or UserError that says how to name one."""
     folder = find_data_set(name)
     if folder is None:
-        raise UserError(_missing(name))
+        raise missing(name)
     return folder
-
-
-def _missing(name: str) -> str:
-    return f"no data set '{name}': set VAEGAN_DATA to the folder that holds it, or give a path"

@@ -36,6 +36,20 @@ def find_data_set(name: str) -> Path | None:
     return None
 
 
+SOURCES = {"imdb_wiki": "imdb_crop wiki_crop", "celeba": "celeba", "videos": "path/to/videos"}
+"""Data sets that have a configuration of their own, and what they are prepared from."""
+
+
+def missing(name: str) -> UserError:
+    """The error for a data set that `find_data_set` does not find, with what to do."""
+    root = os.environ.get("VAEGAN_DATA")
+    if name not in SOURCES:
+        return UserError(f"no data set '{name}': set VAEGAN_DATA to the folder that holds it, or give a path")
+    first = "" if root else "set VAEGAN_DATA to a folder for data sets, then "
+    command = f"vaegan prepare {SOURCES[name]} --output {root or '$VAEGAN_DATA'}/{name}"
+    return UserError(f"no data set '{name}' yet: {first}make it with `{command}`")
+
+
 def read_index(folder: Path, split: str, min_cover: float = 0.0) -> list[Entry]:
     """The entries of one split in index order; without index.csv every image below the folder.
 
