@@ -194,22 +194,46 @@ def test_nothing_to_measure_on_is_one_line(tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_reproduce_draws_the_papers_figures(sources, faces, tmp_path):
-    from vaegan.evaluation.reproduce import compare_claims, draw_figures, write_table
+def test_only_the_parts_asked_for_are_measured(sources, models_dir):
+    plan = Plan(clips=1, photos=1, frames=6, parts=("cross",), baselines=False)
+    found = evaluate(PoolModel(), sources, plan, silent)
+    assert set(found.tables) == {"cross"} and set(found.tables["cross"]) == {MODEL}
+    assert not any("LPIPS" in line or "reconstruction" in line for line in found.left_out)
+    assert [list(board.rows) for board in found.boards] == [[DRIVER, MODEL]]
+    with pytest.raises(UserError, match="nothing to evaluate on"):
+        evaluate(PoolModel(), sources, Plan(parts=("reconstruction",)), silent)
 
-    models = [small_model(), small_model()]
-    models[1].name = "small-gan"
+
+def test_reproduce_draws_the_papers_figures_and_tests_the_authors_guess(sources, faces, models_dir, tmp_path):
+    from vaegan.evaluation.reproduce import Models, compare_claims, draw_figures
+    from vaegan.evaluation.reproduction import document_text, write_figures
+
+    models = Models(small_model(), small_model(), small_model(), PoolModel())
+    models.vaegan.name = "small-gan"
+    models.on_clips.training = {"images_seen": 1280, "command": "python train.py data=mixed"}
     clip, photo = next(sources.clips.iterdir()), next(sources.photos.iterdir())
-    pictures = draw_figures(*models, photo, clip, None, tmp_path, silent)
-    assert [path.name for path in pictures] == ["figure6.png", "figure7.png", "figure8.png"]
-    assert read_image(tmp_path / "figure6.png").shape == (256, 256, 3)
-    assert read_image(tmp_path / "figure7.png").shape[1] == 8 * 192
-    plan = Plan(stills=4, samples=2)
-    claims, evaluations = compare_claims(*models, None, Sources(faces, None, None), plan, silent)
-    table = write_table(claims, evaluations, pictures, "vaegan reproduce", tmp_path).read_text()
-    assert "small-gan" in table
-    assert "not measured" in table
-    assert table.count("| `vaegan evaluate") == 5
+    (tmp_path / "images").mkdir()
+    pictures = draw_figures(models.vae, models.vaegan, photo, clip, None, tmp_path / "images", silent)
+    assert [path.name for path in pictures] == ["figure6.webp", "figure7.webp", "figure8.webp"]
+    assert read_image(pictures[0]).shape == (256, 256, 3)
+    assert read_image(pictures[1]).shape[1] == 8 * 192
+    plan = Plan(stills=4, samples=2, clips=1, photos=1, frames=12)
+    claims, found = compare_claims(models, Sources(faces, sources.clips, sources.photos), plan, silent)
+    text = document_text(claims, found, models, pictures, "vaegan reproduce", tmp_path)
+    for expected in ("small-gan", "mesh warp", "What differs from the paper", "(images/figure7.webp)", "1,280 images"):
+        assert expected in text
+    assert "difference" in claims[-1].obtained and "python train.py data=mixed" in claims[-1].command
+    assert set(found) == {"small", "small-gan", "stills only", "with clip frames"}
+    stored = json.loads(write_figures(found, tmp_path / "r.json").read_text())
+    assert stored["with clip frames"]["plan"]["parts"] == ["cross"]
+
+
+def test_without_clips_the_guess_is_not_measured(faces):
+    from vaegan.evaluation.reproduce import Models, compare_claims
+
+    models = Models(small_model(), small_model(), None, small_model())
+    claims, _ = compare_claims(models, Sources(faces, None, None), Plan(stills=4, samples=2), silent)
+    assert len(claims) == 5 and claims[-1].obtained.startswith("not measured")
 
 
 def test_help_of_the_commands_does_not_load_torch():

@@ -13,7 +13,7 @@ from vaegan.evaluation.embedder import Embedder, alignment
 from vaegan.evaluation.metrics import Seen
 from vaegan.evaluation.protocol import pairs
 from vaegan.evaluation.stills import fit_mirrored_pca
-from vaegan.evaluation.tables import Row, as_json, bootstrap, summarise
+from vaegan.evaluation.tables import Row, as_json, bootstrap, difference, summarise
 from vaegan.evaluation.warp_baseline import MeshWarp
 
 
@@ -288,3 +288,12 @@ def test_running_figures_are_those_of_the_whole_series():
     for a, b, there in zip(*meshes, found, strict=True):
         jitter.add(a if there else None, b)
     assert jitter.value() == pytest.approx(metrics.jitter(*shaken))
+
+
+def test_a_difference_is_taken_pair_by_pair():
+    """What clips and photos have in common falls out; a pair that one side lacks does not count."""
+    ours = [Row("model", clip, photo, {"x": 10 * i + 0.5}) for i, clip in enumerate("abc") for photo in "pq"]
+    theirs = [Row("model", clip, photo, {"x": 10.0 * i}) for i, clip in enumerate("abc") for photo in "pq"]
+    theirs += [Row("model", "d", "p", {"x": 99.0}), Row("static photo", "a", "p", {"x": 5.0})]
+    assert difference(ours, theirs, "model", "x", 0) == {"mean": 0.5, "low": 0.5, "high": 0.5, "n": 3}
+    assert difference(ours, [], "model", "x", 0)["mean"] is None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 app = typer.Typer()
+
+Part = Enum("Part", {name: name for name in ("reconstruction", "self", "cross")}, type=str)
 
 
 @app.command()
@@ -27,6 +30,13 @@ def evaluate(
         Path | None, typer.Option(help="Folder of portraits.", show_default="photos of VAEGAN_DATA")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few stills, clips and photos, in about two minutes.")] = False,
+    only: Annotated[
+        list[Part] | None,
+        typer.Option(help="Measure this part, again for a second one.", show_default="all three"),
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=3, help="Of each clip, from its start.", show_default="150, quick: 50")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of all choices and samples.")] = 0,
     embedder: Annotated[
         Path | None, typer.Option(metavar="FILE.onnx", help="Another face embedder of the ArcFace kind.")
@@ -53,8 +63,16 @@ def evaluate(
         _data(data), clips or shared_folder("clips/dev"), photos or shared_folder("photos"), embedder, inception, i3d
     )
     plan = replace(QUICK if quick else FULL, seed=seed)
+    parts = [part.value for part in only or ()]
+    if parts:
+        plan = replace(plan, parts=tuple(part for part in plan.parts if part in parts))
+    if frames:
+        plan = replace(plan, frames=frames)
     found = measure(face_model, sources, plan, progress)
-    command = f"vaegan evaluate --model {model}{' --quick' * quick} --output DIR"
+    options = "".join(
+        [" --quick" * quick, *(f" --only {part}" for part in parts), f" --frames {frames}" * bool(frames)]
+    )
+    command = f"vaegan evaluate --model {model}{options} --output DIR"
     written = write_report(found, output, command)
     for section, table in found.tables.items():
         typer.echo(f"\n{section}")

@@ -95,34 +95,35 @@ def evaluate(model: FaceModel, sources: Sources, plan: Plan, progress: Progress)
 
     Raises UserError when there is nothing to measure on, or a file or folder given by path cannot be used.
     """
-    if sources.data is None and sources.clips is None:
+    on_stills, on_clips = "reconstruction" in plan.parts, {"self", "cross"} & set(plan.parts)
+    if not (on_stills and sources.data) and not (on_clips and sources.clips):
         raise UserError("nothing to evaluate on: set VAEGAN_DATA, or give --data, or --clips and --photos")
     clips = [] if sources.clips is None else protocol.clip_files(sources.clips, plan)
     photos = [] if sources.photos is None else protocol.photo_files(sources.photos, plan)
     config = {"scale": model.framing.scale, "follow": model.framing.follow}
     found = Evaluation({"name": model.name, "id": model.id, "size": model.size, "framing": config}, plan)
     tools = _load_tools(found, sources)
-    if sources.data is None:
+    if on_stills and sources.data is None:
         found.left_out.append("reconstruction and prior samples: no data set in VAEGAN_DATA, and no --data")
-    else:
+    elif on_stills:
         _measure_stills(found, model, sources.data, tools, progress)
-    if sources.clips is None:
+    if on_clips and sources.clips is None:
         found.left_out.append("self- and cross-reenactment: no clips in VAEGAN_DATA, and no --clips")
-    elif tools.observer is not None:
+    elif on_clips and tools.observer is not None:
         _measure_clips(found, model, clips, photos, tools, progress)
     return found
 
 
 def _load_tools(found: Evaluation, sources: Sources) -> _Tools:
-    perceptual = found.attempt("LPIPS", load_lpips)
+    perceptual = found.attempt("LPIPS", load_lpips) if {"reconstruction", "self"} & set(found.plan.parts) else None
     embedder = Embedder(sources.embedder) if sources.embedder else found.attempt("identity", Embedder)
     observer = found.attempt("all figures of motion", lambda: Observer(embedder, found.plan.embed_every))
-    inception = load_inception(sources.inception) if sources.data else None
+    inception = load_inception(sources.inception) if sources.data and "reconstruction" in found.plan.parts else None
     if isinstance(inception, str):
         found.left_out.append(inception)
         inception = None
     videos = VideoDistance(sources.i3d) if sources.i3d else None
-    if videos is None and sources.clips is not None:
+    if videos is None and sources.clips is not None and "cross" in found.plan.parts:
         found.left_out.append("FVD: no I3D network given with --i3d")
     return _Tools(perceptual, observer, inception, videos)
 
@@ -168,9 +169,12 @@ def _measure_clips(
         found.left_out.append("self- and cross-reenactment: no clip shows a face")
         return
     found.material["clips"] = f"{len(clips)} clips, at most {plan.frames} frames of each"
-    rows, boards = protocol.self_reenactment(clips, model, tools.observer, tools.perceptual, progress)
-    found.rows["self"], found.tables["self"] = rows, summarise(rows, plan.seed)
-    found.boards += boards
+    if "self" in plan.parts:
+        rows, boards = protocol.self_reenactment(clips, model, tools.observer, tools.perceptual, plan, progress)
+        found.rows["self"], found.tables["self"] = rows, summarise(rows, plan.seed)
+        found.boards += boards
+    if "cross" not in plan.parts:
+        return
     if not photos:
         found.left_out.append("cross-reenactment: no photos in VAEGAN_DATA, and no --photos")
         return

@@ -13,6 +13,7 @@ from vaegan.errors import UserError
 from vaegan.evaluation import metrics
 from vaegan.evaluation.clips import (
     DRIVER,
+    MODEL,
     SYSTEMS,
     Clip,
     Portrait,
@@ -29,6 +30,7 @@ from vaegan.faces.tracker import FaceTracker
 from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vaegan.model import FaceModel
 
+PARTS = ("reconstruction", "self", "cross")
 COLUMNS = 8
 OF_THE_PHOTO = ("smile_bias", "sharpness")
 """Figures that compare with the photo itself, and say nothing of the driver, another person."""
@@ -42,6 +44,7 @@ class Plan:
 
     stills: val crops (None: all); samples: drawn from the prior; clips: driving clips; photos: for each clip;
     frames: of a clip, from its start, at its own rate; embed_every: frames between two looks at identity
+    parts: which of PARTS; baselines: also measure photo, driver and mesh warp, which do not depend on the model
     """
 
     stills: int | None = None
@@ -51,9 +54,16 @@ class Plan:
     frames: int = 150
     embed_every: int = 5
     seed: int = 0
+    parts: tuple[str, ...] = PARTS
+    baselines: bool = True
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        return SYSTEMS if self.baselines else (MODEL,)
 
 
 FULL = Plan()
+HALF = Plan(stills=512, samples=64, photos=2, frames=75)
 QUICK = Plan(stills=256, samples=64, clips=3, photos=2, frames=50)
 
 
@@ -84,14 +94,19 @@ def read_clips(
 
 
 def self_reenactment(
-    clips: list[Clip], model: FaceModel, observer: Observer, perceptual: nn.Module | None, progress: Progress
+    clips: list[Clip],
+    model: FaceModel,
+    observer: Observer,
+    perceptual: nn.Module | None,
+    plan: Plan,
+    progress: Progress,
 ) -> tuple[list[Row], list[Board]]:
     """Every clip is driver and, with its first frame, photo; the frames that are to come out are known."""
     rows, boards = [], []
     for clip in progress(clips, "self-reenactment", len(clips)):
         photo = first_frame(clip)
-        frames = {system: frames_of(system, photo, clip, model) for system in SYSTEMS}
-        for system in SYSTEMS:
+        frames = {system: frames_of(system, photo, clip, model) for system in plan.systems}
+        for system in plan.systems:
             seen = seen_of(system, frames[system], photo, clip, observer)
             figures = {
                 "keypoints": metrics.keypoint_distance(seen, clip.seen),
@@ -103,7 +118,7 @@ def self_reenactment(
                 pictures = metrics.measure_pictures(frames[system][1:], clip.small[1:], perceptual)
                 figures |= {name: float(values.mean()) for name, values in pictures.items()}
             rows.append(Row(system, clip.name, clip.name, figures))
-        boards.append(board_of(f"self-{clip.name}", clip.times, _driver_first(frames)))
+        boards.append(board_of(f"self-{clip.name}", clip.times, _driver_first(clip, frames)))
     return rows, boards
 
 
@@ -128,8 +143,8 @@ def cross_reenactment(
         photo = portraits[photo_number]
         if photo is None:
             continue
-        frames = {system: frames_of(system, photo, clip, model) for system in SYSTEMS}
-        for system in SYSTEMS:
+        frames = {system: frames_of(system, photo, clip, model) for system in plan.systems}
+        for system in plan.systems:
             if videos is not None:
                 videos.add(system, frames[system])
             seen = seen_of(system, frames[system], photo, clip, observer)
@@ -138,12 +153,12 @@ def cross_reenactment(
                 del figures[name]
             rows.append(Row(system, clip.name, photo.name, figures))
         if clip.name not in boards:
-            boards[clip.name] = board_of(f"cross-{photo.name}-{clip.name}", clip.times, _driver_first(frames))
+            boards[clip.name] = board_of(f"cross-{photo.name}-{clip.name}", clip.times, _driver_first(clip, frames))
     return rows, list(boards.values())
 
 
-def _driver_first(frames: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {DRIVER: frames[DRIVER], **frames}
+def _driver_first(clip: Clip, frames: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {DRIVER: clip.small, **frames}
 
 
 def motion_figures(seen: Observed, frames: np.ndarray, photo: Portrait, clip: Clip) -> dict[str, float]:

@@ -50,6 +50,20 @@ def bootstrap(values: np.ndarray, seed: int) -> Figure:
     return {name: None if v is None else round(float(v), 5) + 0.0 for name, v in figures.items()} | {"n": len(values)}
 
 
+def difference(rows: list[Row], others: list[Row], system: str, name: str, seed: int) -> Figure:
+    """A figure of one evaluation minus that of another, clip by clip and photo by photo: the pairs that both have."""
+    values = [
+        {(row.clip, row.photo): row.figures.get(name, np.nan) for row in part if row.system == system}
+        for part in (rows, others)
+    ]
+    by_clip: dict[str, list[float]] = {}
+    for pair in values[0].keys() & values[1].keys():
+        off = values[0][pair] - values[1][pair]
+        if np.isfinite(off):
+            by_clip.setdefault(pair[0], []).append(off)
+    return bootstrap(np.array([np.mean(by_clip[clip]) for clip in sorted(by_clip)]), seed)
+
+
 def as_json(rows: list[Row]) -> list[dict[str, Any]]:
     """Rows with rounded figures, None for what could not be measured."""
     return [

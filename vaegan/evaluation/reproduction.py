@@ -1,0 +1,105 @@
+"""The page that holds the paper's figures, reproduced: table, differences from the paper, pictures."""
+
+import json
+import os
+from pathlib import Path
+
+from vaegan.evaluation.evaluate import Evaluation
+from vaegan.evaluation.reproduce import Claim, Models
+from vaegan.media import atomic_path
+from vaegan.model import FaceModel
+
+PAPER = {"images": 250_000, "epochs": 30}
+"""What the paper trains on: faces of IMDB-WIKI, and how often it sees them."""
+
+CAPTIONS = {
+    "figure3.webp": "Figure 3: reconstructions of the VAE, faces of people not seen in training",
+    "figure5.webp": "Figure 5: reconstructions of the VAE+GAN, the same faces",
+    "figure6.webp": "Figure 6: the photo",
+    "figure7.webp": "Figure 7: driver (above) and result of the VAE+GAN",
+    "figure8.webp": "Figure 8: driver (above) and result of the VAE",
+}
+
+
+def write_document(
+    claims: list[Claim],
+    found: dict[str, Evaluation],
+    models: Models,
+    pictures: list[Path],
+    command: str,
+    document: Path,
+) -> Path:
+    """Write the page; the pictures are linked from where they are. Raises UserError when it cannot be written."""
+    text = document_text(claims, found, models, pictures, command, document.parent)
+    with atomic_path(document) as path:
+        path.write_text(text, encoding="utf-8")
+    return document
+
+
+def write_figures(found: dict[str, Evaluation], path: Path) -> Path:
+    """Write every figure behind the table as JSON."""
+    stored = {name: evaluation.as_json() for name, evaluation in found.items()}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(stored, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def document_text(
+    claims: list[Claim],
+    found: dict[str, Evaluation],
+    models: Models,
+    pictures: list[Path],
+    command: str,
+    folder: Path,
+) -> str:
+    """The page in Markdown; links are relative to `folder`."""
+    lines = ["# The paper's figures, reproduced", ""]
+    lines += ["Vysotsky & Demichev (2024) show pictures and no numbers. This page is made by", "", "```bash", command]
+    lines += ["```", "", "Figures are means; in brackets the 95 % bootstrap interval over pictures or clips. They are"]
+    lines += ["defined in the report that `vaegan evaluate` writes.", ""]
+    lines += ["| what the paper says | what we obtain | command |", "|---|---|---|"]
+    lines += [f"| {claim.paper} | {claim.obtained} | `{claim.command}` |" for claim in claims]
+    material = next(iter(found.values())).material if found else {}
+    if material:
+        lines += ["", "Measured on:", "", *(f"* {what}: {text}" for what, text in material.items())]
+    lines += ["", "## What differs from the paper", "", *differences(models)]
+    for path in pictures:
+        link = Path(os.path.relpath(path, folder)).as_posix()
+        lines += ["", f"## {CAPTIONS[path.name]}", "", f"![{CAPTIONS[path.name]}]({link})"]
+    left_out = dict.fromkeys(line for evaluation in found.values() for line in evaluation.left_out)
+    if left_out:
+        lines += ["", "## Left out", "", *(f"* {line}" for line in left_out)]
+    return "\n".join(lines) + "\n"
+
+
+def differences(models: Models) -> list[str]:
+    """Data, schedule and hardware of the models at hand, beside the paper's, as far as their cards tell."""
+    total = PAPER["images"] * PAPER["epochs"]
+    vae, vaegan = models.vae, models.vaegan
+    return [
+        f"* **Data.** The paper: {PAPER['images']:,} faces of IMDB-WIKI. {_data(vae)} {_data(vaegan)}".rstrip(),
+        f"* **Schedule.** The paper: {PAPER['epochs']} epochs, {total / 1e6:.1f} million pictures seen. "
+        f"{_schedule(vae)} {_schedule(vaegan)}",
+        "* **Not in the paper, our choice:** widths and strides of the layers, batch, learning rates, weights of the "
+        "loss terms, framing of the crops; shortcuts without parameters around the convolutions and a start from PCA "
+        "(`conf/model/*.yaml`, `vaegan/networks.py`).",
+        "* **Hardware.** The shipped models were trained on processor cores, without a graphics card; how long, their "
+        "cards say.",
+        "* **Drivers and photos** are not the paper's own, which are not public; clips and portraits of people who are "
+        "not in the training data.",
+    ]
+
+
+def _data(model: FaceModel) -> str:
+    data = model.training.get("data")
+    return f"`{model.name}`: the data set `{data}` (see its card)." if data else ""
+
+
+def _schedule(model: FaceModel) -> str:
+    seen, hours = model.training.get("images_seen"), model.training.get("hours")
+    if not seen:
+        return f"`{model.name}`: not told by its card."
+    before = model.training.get("start_from")
+    start = f", of them the first by `{before}`, from which it starts" if before else ""
+    took = f", {hours} h" + (" for its own share" if before else "") if hours else ""
+    return f"`{model.name}`: {seen / 1e6:.2f} million{start}{took}."
