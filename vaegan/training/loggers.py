@@ -1,5 +1,6 @@
 """Where a run's curves and pictures go: CSV and files always, TensorBoard or Weights & Biases beside them."""
 
+import contextlib
 import csv
 import json
 import netrc
@@ -96,8 +97,6 @@ class Wandb(WandbLogger):
 
 def _wandb(cfg: DictConfig, folder: Path, record: dict[str, Any]) -> list[Logger]:
     """The W&B logger with its run begun: online where the user is logged in, else offline; none where neither works."""
-    import wandb
-
     options = cfg.logger
     wanted = options.mode or os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
     for mode in dict.fromkeys((wanted, "offline")):
@@ -113,10 +112,8 @@ def _wandb(cfg: DictConfig, folder: Path, record: dict[str, Any]) -> list[Logger
         )
         try:
             _ = logger.experiment
-        except ModuleNotFoundError:
-            raise
         except Exception as error:  # a run that cannot be announced is trained all the same
-            wandb.teardown()
+            _abandon()
             print(f"W&B did not start in mode {mode} ({_line(error)})", file=sys.stderr)
             continue
         if mode != wanted:
@@ -210,7 +207,15 @@ def finish(loggers: list[Logger], exit_code: int = 0) -> None:
 
             logger.attempt(lambda: wandb.finish(exit_code))
             if logger.failed:
-                wandb.teardown()
+                _abandon()
+
+
+def _abandon() -> None:
+    """Let go of a W&B that has failed, and has been told to have: the next job of a multirun gets a new one."""
+    import wandb
+
+    with contextlib.suppress(Exception):
+        wandb.teardown()
 
 
 def _line(error: Exception) -> str:

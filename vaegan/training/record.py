@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
+from vaegan.data.batches import CropBatches
 from vaegan.data.datamodule import FaceData
 from vaegan.media import atomic_path
 
@@ -92,20 +93,26 @@ def git_state(file: Path) -> dict[str, Any] | None:
 
 
 def data_record(data: FaceData) -> dict[str, Any]:
-    """Name, size and number of the crops, and a hash of their pixels: the same on every machine."""
-    train, val = data.train.crops, data.val.crops
-    mixed_in = () if data.train.more is None else (data.train.more,)
+    """Name, size and number of the crops, and a hash of their pixels: the same on every machine.
+
+    Of a stream, whose pictures are not at hand yet, their keys are hashed.
+    """
+    train, val = data.train, data.val.crops
+    if isinstance(train, CropBatches):
+        count, parts = len(train.crops), [train.crops] if train.more is None else [train.crops, train.more]
+    else:
+        count, parts = train.pictures, [shard.keys for shard in train.shards]
     return {
         "name": data.source,
         "size": data.size,
-        "train": len(train),
+        "train": count,
         "val": len(val),
-        "fingerprint": fingerprint(train, val, *mixed_in),
+        "fingerprint": fingerprint(val, *parts),
     }
 
 
 def fingerprint(*arrays: np.ndarray) -> str:
-    """16 hexadecimal digits of the SHA-256 of uint8 arrays (N, S, S, 3), in their order."""
+    """16 hexadecimal digits of the SHA-256 of arrays (N, ...), in their order."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.shape}".encode())
