@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from prepare_sources import cut, index_of, photos_of_people
+from prepare_sources import bytes_of, cut, index_of, photos_of_people
 
 from vaegan.data.labels import read_labels
+from vaegan.data.prepare import gather
 from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.run import prepare
 from vaegan.data.prepare.settings import Settings
@@ -65,3 +66,32 @@ def test_a_following_crop_moves_with_the_face(clip, models_dir, tmp_path):
     eyes = labels.mesh[:, [33, 263], :2]
     assert np.abs(eyes - eyes.mean(0)).max() < 0.02, "the eyes stay where they are"
     assert np.abs(eyes[:, 0, 1] - eyes[:, 1, 1]).max() < 0.04, "upright"
+
+
+def test_a_long_video_is_shared_among_processes(data_dir, models_dir, tmp_path, monkeypatch):
+    """Three ranges give the frames of one piece, once each, and the same bytes with one process and with two."""
+    video = tmp_path / "in" / "talk.mp4"
+    cut(data_dir / "raw/videos/liveportrait_driving-d3.mp4", video, frames=40)
+    settings = Settings(fps=12, min_shot=0.2)
+    prepare([video.parent], tmp_path / "whole", settings, workers=1)
+    monkeypatch.setattr(gather, "RANGE", 0.5)
+    monkeypatch.setattr(gather, "LONG_BYTES", 0)
+    assert prepare([video.parent], tmp_path / "one" / "set", settings, workers=1).jobs == 3
+    prepare([video.parent], tmp_path / "two" / "set", settings, workers=2)
+    assert bytes_of(tmp_path / "one" / "set") == bytes_of(tmp_path / "two" / "set")
+    whole, ranges = index_of(tmp_path / "whole"), index_of(tmp_path / "one" / "set")
+    assert [row["frame"] for row in ranges] == [row["frame"] for row in whole] == [str(i) for i in range(len(whole))]
+    times = [[float(row["timestamp"]) for row in rows] for rows in (ranges, whole)]
+    assert np.allclose(*times, atol=1 / 25)
+    shots = list(dict.fromkeys(row["video"] for row in ranges))
+    assert shots == ["talk.mp4#0s.000", "talk.mp4#0.5s.000", "talk.mp4#1s.000"]
+
+
+def test_the_missing_end_of_a_long_video_is_told_once(data_dir, models_dir, tmp_path, monkeypatch):
+    video = tmp_path / "in" / "talk.mp4"
+    cut(data_dir / "raw/videos/liveportrait_driving-d3.mp4", video, frames=50)
+    video.write_bytes(video.read_bytes()[: video.stat().st_size * 4 // 10])
+    monkeypatch.setattr(gather, "RANGE", 0.5)
+    monkeypatch.setattr(gather, "LONG_BYTES", 0)
+    assert prepare([video.parent], tmp_path / "set", Settings(fps=10, min_shot=0.2), workers=1).jobs == 3
+    assert [entry.reason for entry in read_rejected(tmp_path / "set" / "rejected.csv")].count("damaged") == 1

@@ -19,17 +19,25 @@ from vaegan.data.prepare.remote import stand_in
 from vaegan.data.prepare.settings import Settings
 from vaegan.data.prepare.sources import Item, Listing, plain, shards
 from vaegan.errors import UserError
+from vaegan.media import VideoReader
 
 KINDS = ("auto", "photos", "videos", *READERS, "shards")
 PHOTOS_PER_JOB = 32
 """One to two seconds of work: what a kill may cost, and how evenly the work spreads."""
+
+RANGE = 60.0
+"""Longer videos are worked on in ranges of so many seconds, side by side: a shot ends where its range does."""
+LONG_BYTES = 4_000_000
+"""Smaller files are not opened to see how long they last."""
+_SEEKABLE = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".3gp"}
+"""Formats that say how long they last, and in which one can begin anywhere."""
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does at a time: some photos, one video or one shard. `id` names its part."""
+    """What one process does at a time: some photos, one video or a range of it, or one shard. `id` names its part."""
 
     kind: str
     items: tuple[Item, ...]
@@ -76,7 +84,7 @@ def gather(
         photos = listing.photos
         batches = [photos[i : i + PHOTOS_PER_JOB] for i in range(0, len(photos), PHOTOS_PER_JOB)]
         jobs += [_job("photos", batch, settings) for batch in batches]
-        jobs += [_job("video", [item], settings) for item in listing.videos]
+        jobs += [_job("video", [part], settings) for item in listing.videos for part in _ranges(item)]
         jobs += [_job("shard", [item], settings) for item in listing.shards]
     return jobs, rejected, lines
 
@@ -133,12 +141,28 @@ def _stamp(path: str) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns
 
 
+def _ranges(video: Item) -> list[Item]:
+    """The video, or its ranges where it is long; the last one lasts half to one and a half of the others."""
+    if is_url(video.path) or Path(video.path).suffix.lower() not in _SEEKABLE or not video.stamp:
+        return [video]
+    if video.stamp[0] < LONG_BYTES:
+        return [video]
+    try:
+        count = round((VideoReader(video.path).duration or 0) / RANGE)
+    except UserError:
+        return [video]  # the worker says what is wrong with it
+    if count < 2:
+        return [video]
+    ends = [RANGE * i for i in range(1, count)]
+    return [replace(video, start=a, end=b) for a, b in zip([0.0, *ends], [*ends, None], strict=True)]
+
+
 def _job(kind: str, items: list[Item], settings: Settings) -> Job:
     """The id changes when the files, what is known of them, or the settings do."""
     digest = hashlib.sha256(json.dumps(settings.as_dict()).encode())
     for item in items:
         about = [item.path, item.file, item.source, item.person, item.split, item.face, sorted(item.rows)]
-        digest.update(json.dumps([about, item.stamp]).encode())
+        digest.update(json.dumps([about, item.stamp, item.start, item.end]).encode())
     return Job(kind, tuple(items), digest.hexdigest()[:24])
 
 

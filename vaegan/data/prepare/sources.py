@@ -26,7 +26,7 @@ class Item:
     path: absolute, or a URL. file: what index.csv calls it, relative to its source. person: never empty;
     SOURCE:FILE where nothing is known. split: the authors', or "". face: (x, y) near which the face lies that is
     meant, in px, or `relative` to the picture's size; None: the largest face. rows: of a shard, the index lines by
-    key. stamp: size and time of the file.
+    key. stamp: size and time of the file. start, end: of a long video, the range that is meant, s.
     """
 
     path: str
@@ -38,6 +38,8 @@ class Item:
     relative: bool = False
     rows: dict[str, dict[str, str]] = field(default_factory=dict, hash=False)
     stamp: tuple[int, ...] = ()
+    start: float = 0.0
+    end: float | None = None
 
 
 MIDDLE = (0.5, 0.5)

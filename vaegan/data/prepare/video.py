@@ -34,7 +34,11 @@ DRIFT = 0.1
 
 
 def video(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
-    """The crops of a video in order; what was dropped, counted by reason, comes last."""
+    """The crops of a video, or of a range of it, in order; what was dropped, counted by reason, comes last.
+
+    Shots are named FILE#SHOT, in a range FILE#60s.SHOT where it begins at 60 s; frames are counted through the video.
+    """
+    ranged = item.start > 0 or item.end is not None
     dropped: Counter[str] = Counter()
     example: dict[str, str] = {}
     shots = Shots(settings)
@@ -42,13 +46,15 @@ def video(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damage is told in rejected.csv
             rate = VideoReader(item.path).rate
-            reader = VideoReader(item.path, fps=min(rate, settings.fps))
-            for number, frame in enumerate(reader):
+            fps = min(rate, settings.fps)
+            reader = VideoReader(item.path, item.start, item.end, fps)
+            name = f"{item.file}#{item.start:g}s." if ranged else f"{item.file}#"
+            for number, frame in enumerate(reader, round(item.start * fps)):
                 face, region, shot = shots.look(frame.time, frame.image)
                 if face is None:
                     dropped["no face"] += 1
                     continue
-                where = {"video": f"{item.file}#{shot:03d}", "frame": number, "timestamp": round(frame.time, 6)}
+                where = {"video": f"{name}{shot:03d}", "frame": number, "timestamp": round(frame.time, 6)}
                 found = sample(item, frame.image, face, region, settings, **where)
                 if isinstance(found, Rejected):
                     dropped[found.reason] += 1
@@ -58,9 +64,11 @@ def video(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
         if reader.truncated:
             yield Rejected(item.file, "damaged", "its end or some of its frames cannot be decoded; the rest was used")
     except UserError as error:
-        yield Rejected(item.file, "unreadable", str(error).removeprefix(item.path).strip(" :"))
+        if not item.start:  # a damaged file may end before a range begins: the range in which it ends tells of it
+            yield Rejected(item.file, "unreadable", str(error).removeprefix(item.path).strip(" :"))
+    where = f"from {item.start:g} s on" if ranged else ""
     for reason, count in dropped.items():
-        yield Rejected(item.file, reason, example.get(reason, ""), count)
+        yield Rejected(item.file, reason, example.get(reason, where), count)
 
 
 class Shots:
