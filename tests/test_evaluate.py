@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -213,19 +214,40 @@ def test_reproduce_draws_the_papers_figures_and_tests_the_authors_guess(sources,
     models.on_clips.training = {"images_seen": 1280, "command": "python train.py data=mixed"}
     clip, photo = next(sources.clips.iterdir()), next(sources.photos.iterdir())
     (tmp_path / "images").mkdir()
-    pictures = draw_figures(models.vae, models.vaegan, photo, clip, None, tmp_path / "images", silent)
+    pictures = draw_figures(models, photo, clip, None, tmp_path / "images", silent)
     assert [path.name for path in pictures] == ["figure6.webp", "figure7.webp", "figure8.webp"]
     assert read_image(pictures[0]).shape == (256, 256, 3)
     assert read_image(pictures[1]).shape[1] == 8 * 192
     plan = Plan(stills=4, samples=2, clips=1, photos=1, frames=12)
     claims, found = compare_claims(models, Sources(faces, sources.clips, sources.photos), plan, silent)
-    text = document_text(claims, found, models, pictures, "vaegan reproduce", tmp_path)
+    text = document_text(claims, found, models, pictures, "Shown.", "vaegan reproduce", tmp_path)
     for expected in ("small-gan", "mesh warp", "What differs from the paper", "(images/figure7.webp)", "1,280 images"):
         assert expected in text
     assert "difference" in claims[-1].obtained and "python train.py data=mixed" in claims[-1].command
     assert set(found) == {"small", "small-gan", "stills only", "with clip frames"}
     stored = json.loads(write_figures(found, tmp_path / "r.json").read_text())
     assert stored["with clip frames"]["plan"]["parts"] == ["cross"]
+
+
+def test_shareable_figures_show_nothing_of_a_data_set_or_driver(tmp_path, monkeypatch):
+    """Only the photo's own colours come in the reconstruction's original row; of the driver there is an outline."""
+    from test_report import swaying
+
+    from vaegan.evaluation.reproduce import Models, draw_figures
+    from vaegan.samples import find_photo
+
+    monkeypatch.setenv("VAEGAN_MODELS", str(tmp_path))
+    clip = swaying(tmp_path / "clip.mp4", frames=10)
+    models = Models(small_model(), small_model())
+    pictures = draw_figures(models, find_photo("sample"), clip, None, tmp_path, silent, shareable=True)
+    assert [path.name for path in pictures] == [f"figure{n}.webp" for n in (3, 5, 6, 7, 8)]
+    originals = read_image(pictures[0])[:128, 150:]
+    assert originals.shape == (128, 1280, 3)
+    tiles = np.split(originals.astype(float), 10, axis=1)
+    assert all(np.abs(a - b).mean() > 5 for a, b in pairwise(tiles))
+    driver = read_image(pictures[3])[:192].astype(int)
+    ground = (np.abs(driver - [28, 30, 34]).max(2) < 25).mean()
+    assert 0.5 < ground < 0.995
 
 
 def test_without_clips_the_guess_is_not_measured(faces):

@@ -42,6 +42,10 @@ def reproduce(
             show_default="OUTPUT/reproduction.md, pictures beside it",
         ),
     ] = None,
+    shareable: Annotated[
+        bool,
+        typer.Option("--shareable", help="Show nothing of a data set: the photo in ten ways, the driver's landmarks."),
+    ] = False,
     full: Annotated[bool, typer.Option("--full", help="Measure on everything, twice as long.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Measure on three clips.")] = False,
     figures_only: Annotated[bool, typer.Option("--figures-only", help="Draw, and measure nothing.")] = False,
@@ -52,7 +56,7 @@ def reproduce(
     from vaegan.evaluation.evaluate import Sources
     from vaegan.evaluation.protocol import FULL, HALF, QUICK, clip_files
     from vaegan.evaluation.reproduce import Models, compare_claims, draw_figures
-    from vaegan.evaluation.reproduction import write_document, write_figures
+    from vaegan.evaluation.reproduction import SHOWN, write_document, write_figures
     from vaegan.media import check_output
     from vaegan.model import load_model
     from vaegan.samples import find_driver, find_photo
@@ -74,18 +78,20 @@ def reproduce(
         driver = str(next((path for path in paths if path.name == DRIVER), paths[0]))
     moving = find_driver(driver, models.vaegan.name)
     pictures = draw_figures(
-        models.vae, models.vaegan, find_photo(photo), moving, sources.data, pictures_folder, progress
+        models, find_photo(photo), moving, sources.data, pictures_folder, progress, shareable=shareable
     )
     for path in pictures:
         typer.echo(f"wrote {path}")
-    if sources.data is None:
+    if sources.data is None and not shareable:
         typer.echo("left out: figures 3 and 5: no data set 'faces' in VAEGAN_DATA", err=True)
     if figures_only:
         return
     claims, found = compare_claims(models, sources, QUICK if quick else FULL if full else HALF, progress)
     experiment = f"{' --clip-model CLIPS' * bool(clip_model)}{' --stills-model STILLS' * bool(stills_model)}"
-    command = f"vaegan reproduce{' --full' * full}{' --quick' * quick}{experiment} --output DIR"
+    command = (
+        f"vaegan reproduce{' --full' * full}{' --quick' * quick}{' --shareable' * shareable}{experiment} --output DIR"
+    )
     typer.echo(f"wrote {write_figures(found, output / 'reproduction.json')}")
-    typer.echo(f"wrote {write_document(claims, found, models, pictures, command, page)}")
+    typer.echo(f"wrote {write_document(claims, found, models, pictures, SHOWN[shareable], command, page)}")
     for claim in claims:
         typer.echo(f"\n{claim.paper}\n  {claim.obtained}")

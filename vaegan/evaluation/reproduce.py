@@ -12,11 +12,13 @@ from vaegan.evaluation.evaluate import Evaluation, Sources, evaluate
 from vaegan.evaluation.protocol import Plan, Progress
 from vaegan.evaluation.report import grid
 from vaegan.evaluation.tables import Figure, difference
+from vaegan.faces.drawing import draw_outline
+from vaegan.faces.geometry import CropTransform
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import write_image
 from vaegan.model import FaceModel
-from vaegan.storyboard import Storyboard
-from vaegan.transfer import Settings, Transfer
+from vaegan.storyboard import TILE_PX, Storyboard
+from vaegan.transfer import Settings, Transfer, read_photo
 
 FACES = 10
 SIZE_PX = 256
@@ -43,28 +45,63 @@ class Models:
 
 
 def draw_figures(
-    vae: FaceModel, vaegan: FaceModel, photo: Path, driver: Path, data: Path | None, folder: Path, progress: Progress
+    models: Models,
+    photo: Path,
+    driver: Path,
+    data: Path | None,
+    folder: Path,
+    progress: Progress,
+    *,
+    shareable: bool = False,
 ) -> list[Path]:
-    """Write figure3.webp to figure8.webp; 3 and 5 need a data set. Returns the files. Raises UserError."""
+    """Write figure3.webp to figure8.webp; 3 and 5 need a data set. Returns the files. Raises UserError.
+
+    shareable: show no picture of a data set or driver: figures 3 and 5 are of the photo, framed and lit in FACES ways,
+    the driver is its landmarks.
+    """
     files = {}
-    if data is not None:
-        for name, model in (("figure3.webp", vae), ("figure5.webp", vaegan)):
+    for name, model in (("figure3.webp", models.vae), ("figure5.webp", models.vaegan)):
+        if shareable:
+            crops = variations(photo, model)
+            files[name] = grid(dict(_pair(crops, stills.reconstruct(model, crops))))
+        elif data is not None:
             crops = stills.read_stills(data, model, "val", 2 * FACES, 0, strangers=True)
             rebuilt = stills.reconstruct(model, crops)
             rows = {f"{what} {half + 1}": part[half::2] for half in (0, 1) for what, part in _pair(crops, rebuilt)}
             files[name] = grid(rows)
-    tracker = FaceTracker()
-    for name, model in (("figure7.webp", vaegan), ("figure8.webp", vae)):
+    tracker, outlining = FaceTracker(), FaceTracker(smoothing=False)
+    for name, model in (("figure7.webp", models.vaegan), ("figure8.webp", models.vae)):
         run = Transfer(photo, driver, model, Settings(size=SIZE_PX), tracker, show_driver=True)
         board = Storyboard()
+        outlining.reset()
         with closing(run.frames()) as steps:
             for step in progress(steps, f"{name[:-5]}, {model.name}", run.expected or 0):
-                board.add(step.time, [picture for picture in (step.driver, step.image) if picture is not None])
+                shown = step.driver
+                if shareable and shown is not None:
+                    shown = draw_outline(outlining.track(shown), SIZE_PX, TILE_PX)
+                board.add(step.time, [picture for picture in (shown, step.image) if picture is not None])
         files[name] = board.image()
         files["figure6.webp"] = run.photo.crop.crop(run.photo.image, SIZE_PX)
     for name in sorted(files):
         write_image(folder / name, files[name])
     return [folder / name for name in sorted(files)]
+
+
+def variations(photo: Path, model: FaceModel) -> np.ndarray:
+    """The face of a photo, framed, tilted, mirrored and lit in FACES seeded ways: uint8 (FACES, S, S, 3)."""
+    seen = read_photo(photo, model, FaceTracker())
+    random, crops = np.random.default_rng(0), []
+    for number in range(FACES):
+        shift, (growth, roll, light) = random.uniform(-0.05, 0.05, 2), random.uniform(-1, 1, 3)
+        crop = CropTransform(
+            seen.crop.cx + shift[0] * seen.crop.side,
+            seen.crop.cy + shift[1] * seen.crop.side,
+            seen.crop.side * (1 + 0.1 * growth),
+            0.15 * roll,
+        ).crop(seen.image, model.size)
+        crop = np.clip(crop * (1 + 0.3 * light), 0, 255).round().astype(np.uint8)
+        crops.append(crop[:, ::-1] if number % 2 else crop)
+    return np.stack(crops)
 
 
 def _pair(crops: np.ndarray, rebuilt: np.ndarray) -> list[tuple[str, np.ndarray]]:

@@ -9,12 +9,20 @@ from vaegan.evaluation.reproduce import Claim, Models
 from vaegan.media import atomic_path
 from vaegan.model import FaceModel
 
+SHOWN = {
+    False: "Faces of people not seen in training, and a driver of `clips/dev`.",
+    True: "So that nothing of a data set is passed on with this page, figures 3 and 5 show the photo, framed, tilted, "
+    "mirrored and lit in ten ways, and of the driver its landmarks only. Without `--shareable` the same command shows "
+    "twenty people who are not in the training data, and the driver.",
+}
+"""What the pictures show, by `shareable`."""
+
 PAPER = {"images": 250_000, "epochs": 30}
 """What the paper trains on: faces of IMDB-WIKI, and how often it sees them."""
 
 CAPTIONS = {
-    "figure3.webp": "Figure 3: reconstructions of the VAE, faces of people not seen in training",
-    "figure5.webp": "Figure 5: reconstructions of the VAE+GAN, the same faces",
+    "figure3.webp": "Figure 3: reconstructions of the VAE",
+    "figure5.webp": "Figure 5: reconstructions of the VAE+GAN, the same crops",
     "figure6.webp": "Figure 6: the photo",
     "figure7.webp": "Figure 7: driver (above) and result of the VAE+GAN",
     "figure8.webp": "Figure 8: driver (above) and result of the VAE",
@@ -26,11 +34,15 @@ def write_document(
     found: dict[str, Evaluation],
     models: Models,
     pictures: list[Path],
+    shown: str,
     command: str,
     document: Path,
 ) -> Path:
-    """Write the page; the pictures are linked from where they are. Raises UserError when it cannot be written."""
-    text = document_text(claims, found, models, pictures, command, document.parent)
+    """Write the page; the pictures are linked from where they are. Raises UserError when it cannot be written.
+
+    shown: what the pictures are of, in a sentence; command: what was typed
+    """
+    text = document_text(claims, found, models, pictures, shown, command, document.parent)
     with atomic_path(document) as path:
         path.write_text(text, encoding="utf-8")
     return document
@@ -49,6 +61,7 @@ def document_text(
     found: dict[str, Evaluation],
     models: Models,
     pictures: list[Path],
+    shown: str,
     command: str,
     folder: Path,
 ) -> str:
@@ -63,9 +76,10 @@ def document_text(
     if material:
         lines += ["", "Measured on:", "", *(f"* {what}: {text}" for what, text in material.items())]
     lines += ["", "## What differs from the paper", "", *differences(models)]
+    lines += ["", "## Pictures", "", shown]
     for path in pictures:
         link = Path(os.path.relpath(path, folder)).as_posix()
-        lines += ["", f"## {CAPTIONS[path.name]}", "", f"![{CAPTIONS[path.name]}]({link})"]
+        lines += ["", f"### {CAPTIONS[path.name]}", "", f"![{CAPTIONS[path.name]}]({link})"]
     left_out = dict.fromkeys(line for evaluation in found.values() for line in evaluation.left_out)
     if left_out:
         lines += ["", "## Left out", "", *(f"* {line}" for line in left_out)]

@@ -88,6 +88,18 @@ def _holds(detection: Detection, face: Face) -> bool:
     return math.hypot(detection.box.cx - x, detection.box.cy - y) < 0.5 * max(side, detection.box.side)
 
 
+def draw_outline(face: Face | None, source_px: int, size: int) -> np.ndarray:
+    """A face's features alone, without its picture, whose side was source_px: uint8 (size, size, 3)."""
+    picture = np.full((size, size, 3), _GROUND, np.uint8)
+    if face is not None:
+        points = face.mesh[:, :2] * (size / source_px)
+        for ring in _RINGS:
+            cv2.polylines(picture, [np.rint(points[ring]).astype(np.int32)], True, _MESH, 1, cv2.LINE_AA)
+        for x, y in points[468:]:
+            cv2.circle(picture, (round(float(x)), round(float(y))), 1, _IRIS, -1, cv2.LINE_AA)
+    return picture
+
+
 def _draw_mesh(picture: np.ndarray, face: Face, scale: float, number: int) -> None:
     points = face.mesh[:, :2] * scale
     side = mesh_box(face.mesh)[2] * scale
