@@ -14,8 +14,7 @@ from vaegan.cli.annotations import app
 from vaegan.data.annotations import read_annotations, write_annotations
 from vaegan.data.labels import mesh_codes, read_labels, shape_codes, write_labels
 from vaegan.errors import UserError
-from vaegan.faces.geometry import head_pose
-from vaegan.faces.stable import STABLE_POINTS
+from vaegan.faces.geometry import RIGID_POINTS, head_pose
 
 KEYS = ["train000000", "train000001", "val000000"]
 
@@ -35,7 +34,7 @@ def folder(tmp_path):
             member.size = buffer.tell()
             tar.addfile(member, io.BytesIO(buffer.getvalue()))
             mesh = generator.uniform(0.2, 0.8, (478, 3))
-            mesh[STABLE_POINTS, 0] += 0.01 * i
+            mesh[RIGID_POINTS, 0] += 0.01 * i
             meshes.append(mesh)
     write_labels(root / "labels.npz", KEYS, mesh_codes(np.array(meshes)), shape_codes(generator.random((3, 52))))
     with open(root / "index.csv", "w", newline="") as file:

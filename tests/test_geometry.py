@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vaegan.faces.geometry import CropTransform, framing, head_pose, mesh_box, mesh_roll
+from vaegan.faces.geometry import RIGID_POINTS, CropTransform, face_region, framing, head_pose, mesh_box, mesh_roll
 
 REGIONS = [
     CropTransform(100.3, 80.7, 64.0, 0.0),
@@ -117,17 +117,43 @@ def test_the_framing_of_the_shared_faces_is_their_crop(labels):
         assert region.side == pytest.approx(1.0, abs=0.01) and region.roll == 0
 
 
-def test_a_following_frame_turns_scales_and_moves_with_the_face(labels):
+def test_a_faces_region_and_a_following_frame_turn_scale_and_move_with_it(labels):
     mesh = labels[0][0] * 200
-    still = framing(mesh, 1.2, follow=True)
     moved = CropTransform(13, -40, 77, 0.5).to_picture(mesh, 200)
-    seen = framing(moved, 1.2, follow=True)
+    still, seen = framing(mesh, 1.2, follow=True), framing(moved, 1.2, follow=True)
+    assert seen.roll - still.roll == pytest.approx(0.5, abs=1e-5)
+    assert seen.side / still.side == pytest.approx(77 / 200, rel=1e-4)
+    assert np.allclose(seen.to_crop(moved, 64), still.to_crop(mesh, 64), atol=1e-2)
+    still, seen = face_region(mesh, 1.2), face_region(moved, 1.2)
     assert seen.roll - still.roll == pytest.approx(0.5, abs=1e-5)
     assert seen.side / still.side == pytest.approx(77 / 200, rel=1e-4)
     assert np.allclose(seen.to_crop(moved, 64), still.to_crop(mesh, 64), atol=1e-2)
     assert mesh_roll(seen.to_crop(moved, 64)) == pytest.approx(0, abs=1e-5)
     cx, cy, side = mesh_box(seen.to_crop(moved, 64))
     assert (cx, cy, side) == pytest.approx((32, 32, 64 / 1.2), abs=1e-2)
+
+
+def test_a_following_frame_ignores_jaw_and_yaw(labels):
+    mesh = labels[0][0].astype(np.float64) * 200
+    rest = framing(mesh, 1.2, follow=True)
+    opened = mesh.copy()
+    lower = mesh[:, 1] > mesh[[61, 291], 1].mean()
+    lower[RIGID_POINTS] = False
+    opened[lower, 1] += 0.2 * mesh_box(mesh)[2]
+    assert framing(opened, 1.2, follow=True) == rest
+    assert face_region(opened, 1.2).side > 1.05 * rest.side, "the mesh box does grow"
+    angle = np.radians(25)
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    assert framing(mesh @ turn.T, 1.2, follow=True).side == pytest.approx(rest.side, rel=1e-6)
+    roll = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    assert framing(mesh @ roll.T, 1.2, follow=True).roll == pytest.approx(rest.roll + angle, abs=1e-6)
+
+
+def test_both_framings_agree_on_faces_at_rest_that_look_ahead(labels):
+    meshes, rows = labels
+    ahead = [mesh for mesh, row in zip(meshes, rows, strict=True) if abs(float(row["yaw"])) < 15]
+    ratio = [framing(mesh, 1.6, follow=True).side / framing(mesh, 1.6, follow=False).side for mesh in ahead]
+    assert np.median(ratio) == pytest.approx(1, abs=0.05)
 
 
 def test_head_pose_agrees_with_the_index_of_the_shared_faces(labels):

@@ -11,8 +11,7 @@ from vaegan.data.prepare.run import prepare
 from vaegan.data.prepare.settings import Settings
 from vaegan.data.shards import read_index, read_pictures
 from vaegan.errors import UserError
-from vaegan.faces.geometry import CropTransform, framing, mesh_box
-from vaegan.faces.stable import stable_framing
+from vaegan.faces.geometry import CropTransform
 from vaegan.media import VideoReader, read_image, write_image
 
 
@@ -170,20 +169,3 @@ def test_near_duplicates_are_dropped_and_named(lfw, models_dir, tmp_path):
     assert (entry.file, entry.reason, entry.detail) == ("b.jpg", "near-duplicate", "of a.jpg")
     prepare([tmp_path / "in"], tmp_path / "all", workers=1, keep_near=True)
     assert len(index_of(tmp_path / "all")) == 3
-
-
-def test_the_following_crop_ignores_jaw_blink_and_yaw(tracker, lfw):
-    mesh = tracker.detect(read_image(lfw[0]))[0].mesh.astype(np.float64)
-    rest = stable_framing(mesh, 1.2)
-    opened = mesh.copy()
-    lower = mesh[:, 1] > mesh[[61, 291], 1].mean()
-    lower[[234, 454]] = False
-    opened[lower, 1] += 0.2 * mesh_box(mesh)[2]
-    assert stable_framing(opened, 1.2) == rest
-    assert framing(opened, 1.2, follow=True).side > 1.05 * rest.side, "the mesh box does grow"
-    angle = np.radians(25)
-    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
-    turned = stable_framing(mesh @ turn.T, 1.2)
-    assert turned.side == pytest.approx(rest.side, rel=1e-6)
-    roll = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    assert stable_framing(mesh @ roll.T, 1.2).roll == pytest.approx(rest.roll + angle, abs=1e-6)

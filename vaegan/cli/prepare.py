@@ -62,8 +62,8 @@ def prepare(
 
     Stopped or killed, the same command goes on where it was.
     """
-    from vaegan.data.prepare.gather import KINDS
     from vaegan.data.places import joined
+    from vaegan.data.prepare.gather import KINDS
     from vaegan.data.prepare.run import ENGINES
     from vaegan.data.prepare.run import prepare as run
     from vaegan.data.prepare.settings import parse_framing, parse_split

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from vaegan.data.tracker_augment import degrade, recolour, texture, warp
 from vaegan.data.tracker_data import Group
-from vaegan.faces.geometry import CropTransform, framing
+from vaegan.faces.geometry import CropTransform, face_region
 
 STRIDE = 8
 
@@ -100,7 +100,7 @@ class Composer:
         group, face = self.groups[n], int(rng.choice(self.faces[n]))
         owner = int(group.owner[face])
         image, meshes = group.picture(owner), [group.mesh_px(f) for f in self.meshes_of[n][owner]]
-        region = framing(group.mesh_px(face), 1.0, follow=True)
+        region = face_region(group.mesh_px(face))
         for _ in range(6):
             side = np.exp(rng.uniform(*np.log(self.face_px)))
             side = side * rng.uniform(0.25, 1) if not whole and side > self.size / 2 else side
@@ -121,7 +121,7 @@ class Composer:
         taken.append(place.scaled(1.3))
         for mesh in meshes if cut is None else [group.mesh_px(face)]:
             points = mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-            self._note(made, framing(points.astype(np.float32), 1.0, follow=True))
+            self._note(made, face_region(points.astype(np.float32)))
 
     def _paste(
         self, made: Composition, image: np.ndarray, matrix: np.ndarray, place: CropTransform, cut: float | None
@@ -185,7 +185,7 @@ class Composer:
         place = CropTransform(*rng.uniform(0, self.size, 2), side)
         if not all(_apart(place, other) for other in taken):
             return
-        region = framing(group.mesh_px(face), 1.2, follow=True)
+        region = face_region(group.mesh_px(face), 1.2)
         if rng.random() < 0.6:
             image, region = _shuffled(image, region, rng), CropTransform(32, 32, 64)
         else:
@@ -208,7 +208,7 @@ def without_faces(image: np.ndarray, meshes: list[np.ndarray], px: int = 128) ->
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     mask = np.zeros(small.shape[:2], np.uint8)
     for mesh in meshes:
-        box = framing(mesh * scale, 1.0, follow=True)
+        box = face_region(mesh * scale)
         axes = (max(1, int(box.side * 0.55)), max(1, int(box.side * 0.62)))
         cv2.ellipse(mask, (int(box.cx), int(box.cy)), axes, 0, 0, 360, 255, -1)
     return cv2.inpaint(small, mask, 3, cv2.INPAINT_TELEA) if meshes else small

@@ -22,7 +22,7 @@ from vaegan.data.tracker_augment import (
     warp,
 )
 from vaegan.data.tracker_data import TRAIN, Group
-from vaegan.faces.geometry import CropTransform, framing
+from vaegan.faces.geometry import CropTransform, face_region
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class MeshModel:
 
 def upright(mesh: np.ndarray) -> np.ndarray:
     """Mesh (478, 3) turned to its eye line, around the middle of its box, in sides of its box."""
-    return framing(mesh, 1.0, follow=True).to_crop(mesh, 1.0) - np.array([0.5, 0.5, 0.0], np.float32)
+    return face_region(mesh).to_crop(mesh, 1.0) - np.array([0.5, 0.5, 0.0], np.float32)
 
 
 def fit_mesh_model(groups: Mapping[str, Group], components: int, most: int = 4000) -> MeshModel:
@@ -136,7 +136,7 @@ class LandmarkerBatches(Dataset):
         group, face = self.draw(rng)
         mesh, blendshapes = group.mesh_px(face), group.blendshapes[face].astype(np.float32) / 255
         image = group.picture(group.owner[face])
-        region = _unsteady(framing(mesh, self.roi_scale, follow=True), rng)
+        region = _unsteady(face_region(mesh, self.roi_scale), rng)
         low = np.zeros(2, np.float32)
         if group.name == "faces-tight" or rng.random() < 0.15:
             # Tight crops end just outside the face: without this, where the picture ends would tell where the chin is.
@@ -157,7 +157,7 @@ class LandmarkerBatches(Dataset):
             return self._spoil(texture(self.size, rng), rng, other)
         group, face = self.draw(rng)
         image = group.picture(group.owner[face])
-        region = framing(group.mesh_px(face), self.roi_scale, follow=True)
+        region = face_region(group.mesh_px(face), self.roi_scale)
         side = region.side / self.roi_scale
         if kind < 0.5:  # beside the face
             angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.75, 1.6) * side
@@ -226,7 +226,7 @@ def steady_crops(
         before = faces[n - 1] if n and previous else face
         if group.sequence[group.owner[before]] != group.sequence[owner]:
             before = face
-        region = framing(group.mesh_px(before), roi_scale, follow=True)
+        region = face_region(group.mesh_px(before), roi_scale)
         if not previous:
             dx, dy, grow, turn = rng.normal(0, [0.02, 0.02, 0.03, 0.04])
             region = CropTransform(

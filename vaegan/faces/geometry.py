@@ -47,6 +47,42 @@ _HEAD = {
 _HEAD_INDEX = np.array(list(_HEAD))
 _HEAD_POINTS = np.array(list(_HEAD.values())) - np.mean(list(_HEAD.values()), axis=0)
 
+# Eye corners, bridge of the nose, and the contour from brow to ear: x, y, z in distances of the outer eye corners,
+# and a weight, the inverse variance about the fitted head. Generalised Procrustes mean of 4,000 labels of the shared
+# stills, made symmetric.
+_RIGID = {
+    33: (-0.500, 0.011, -0.191, 0.89),
+    133: (-0.200, 0.011, -0.253, 0.84),
+    54: (-0.679, -0.334, 0.062, 0.52),
+    21: (-0.752, -0.180, 0.165, 0.69),
+    162: (-0.790, -0.012, 0.270, 1.00),
+    127: (-0.803, 0.181, 0.338, 0.86),
+    234: (-0.797, 0.352, 0.348, 0.56),
+    263: (0.500, 0.011, -0.191, 0.89),
+    362: (0.200, 0.011, -0.253, 0.84),
+    284: (0.679, -0.334, 0.062, 0.52),
+    251: (0.752, -0.180, 0.165, 0.69),
+    389: (0.790, -0.012, 0.270, 1.00),
+    356: (0.803, 0.181, 0.338, 0.86),
+    454: (0.797, 0.352, 0.348, 0.56),
+    168: (0.000, -0.090, -0.422, 0.82),
+    6: (0.000, -0.016, -0.492, 0.73),
+    197: (0.000, 0.046, -0.565, 0.62),
+}
+RIGID_POINTS = np.array(list(_RIGID))
+"""Indices into the mesh of the points that the fit reads."""
+
+_RIGID_HEAD = np.array(list(_RIGID.values()))[:, :3]
+_RIGID_WEIGHT = np.array(list(_RIGID.values()))[:, 3] / sum(point[3] for point in _RIGID.values())
+_RIGID_MEAN = _RIGID_WEIGHT @ _RIGID_HEAD
+_RIGID_SPREAD = float(_RIGID_WEIGHT @ ((_RIGID_HEAD - _RIGID_MEAN) ** 2).sum(1))
+
+# Where the middle of the mesh box of a closed-mouthed face that looks ahead (yaw below 20 degrees) lies in the head,
+# and how long its side is, so that the two framings agree there: their sides' ratio is 1.00, 5th to 95th percentile
+# 0.89 to 1.08.
+_BOX_CENTRE = np.array([0.0, 0.431, 0.040])
+_BOX_SIDE = 1.849
+
 
 @dataclass(frozen=True)
 class CropTransform:
@@ -202,17 +238,39 @@ def mesh_box(mesh: np.ndarray, roll: float = 0.0) -> tuple[float, float, float]:
     return float(c * x - s * y), float(s * x + c * y), float((high - low).max())
 
 
+def face_region(mesh: np.ndarray, scale: float = 1.0) -> CropTransform:
+    """The mesh box, turned to the eye line and `scale` times as large: where landmarkers look, and a face's place.
+
+    It grows by 8 to 16 % when the jaw drops and narrows when the head turns.
+    """
+    roll = mesh_roll(mesh)
+    cx, cy, side = mesh_box(mesh, roll)
+    return CropTransform(cx, cy, max(side, 1e-3) * scale, roll)
+
+
 def framing(mesh: np.ndarray, scale: float, follow: bool) -> CropTransform:
     """The crop that a model with this framing sees of a face.
 
     Args:
-        mesh: (478, 2|3) in px of the picture.
-        scale: side of the crop / side of the mesh box.
-        follow: turn with the eye line; else stay upright (then the caller keeps the first frame's crop for a clip).
+        mesh: (478, 3) in px of the picture, z in the scale of x and y; without `follow` z is not read.
+        scale: side of the crop / side of the mesh box (with `follow`: of a face at rest).
+        follow: move, scale and turn with the head, whatever the face does: a rigid head is fitted to points that
+            expression cannot move (weighted Procrustes with scale; Kabsch 1976, Umeyama 1991), and the crop hangs on
+            it. Else stay upright (then the caller keeps the first frame's crop for a clip).
     """
-    roll = mesh_roll(mesh) if follow else 0.0
-    cx, cy, side = mesh_box(mesh, roll)
-    return CropTransform(cx, cy, max(side, 1e-3) * scale, roll)
+    if not follow:
+        cx, cy, side = mesh_box(mesh)
+        return CropTransform(cx, cy, max(side, 1e-3) * scale)
+    points = np.asarray(mesh, np.float64)[RIGID_POINTS]
+    middle = _RIGID_WEIGHT @ points
+    covariance = (points - middle).T @ (_RIGID_WEIGHT[:, None] * (_RIGID_HEAD - _RIGID_MEAN))
+    values, left, right = cv2.SVDecomp(covariance)
+    signs = np.array([1.0, 1.0, math.copysign(1.0, np.linalg.det(left @ right))])
+    rotation = left @ (signs[:, None] * right)
+    size = float(signs @ values.ravel()) / _RIGID_SPREAD
+    centre = middle + size * rotation @ (_BOX_CENTRE - _RIGID_MEAN)
+    roll = math.atan2(rotation[1, 0], rotation[0, 0])
+    return CropTransform(float(centre[0]), float(centre[1]), max(size * _BOX_SIDE, 1e-3) * scale, roll)
 
 
 def head_pose(mesh: np.ndarray) -> tuple[float, float, float]:

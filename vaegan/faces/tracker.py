@@ -9,7 +9,7 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.faces.backend import Backend, Landmarks
-from vaegan.faces.geometry import LEFT_EYE, RIGHT_EYE, CropTransform, mesh_box, mesh_roll
+from vaegan.faces.geometry import LEFT_EYE, RIGHT_EYE, CropTransform, face_region, mesh_box
 from vaegan.faces.weights import find_weights
 
 MIN_PRESENCE = 0.5
@@ -91,7 +91,7 @@ class FaceTracker:
             self._missed += 1
             return None
         self._missed = 0
-        self._last = _region(seen.mesh)
+        self._last = face_region(seen.mesh)
         mesh = seen.mesh
         if self.smoothing:
             self._filter = self._filter or OneEuro()
@@ -105,7 +105,7 @@ class FaceTracker:
         seen = self.backend.landmarks(image, self._last.scaled(self.backend.roi_scale))
         if seen.presence < MIN_PRESENCE:
             return None
-        now = _region(seen.mesh)
+        now = face_region(seen.mesh)
         shift = math.hypot(now.cx - self._last.cx, now.cy - self._last.cy) / self._last.side
         growth = max(now.side / self._last.side, self._last.side / max(now.side, 1e-6))
         return None if shift > MAX_SHIFT or growth > MAX_GROWTH else seen
@@ -118,11 +118,11 @@ class FaceTracker:
             # The second look is at the region that the mesh itself asks for, as in a video.
             for enough in (FIRST_PRESENCE, NEW_PRESENCE):
                 seen = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
-                region = _region(seen.mesh)
+                region = face_region(seen.mesh)
                 if seen.presence < enough or not 1 < region.side < 4 * max(image.shape):
                     break
             else:
-                if not any(_same(region, _region(other.mesh)) for other in found) and self._upright(image, seen):
+                if not any(_same(region, face_region(other.mesh)) for other in found) and self._upright(image, seen):
                     found.append(seen)
         return found
 
@@ -132,7 +132,7 @@ class FaceTracker:
         In a face that stands on its head a landmarker may take the eyes for eyes and the forehead for the mouth:
         then it sees a better one in the region that is turned by half a circle about the eyes.
         """
-        region, eyes = _region(seen.mesh), seen.mesh[[*RIGHT_EYE, *LEFT_EYE], :2].mean(0)
+        region, eyes = face_region(seen.mesh), seen.mesh[[*RIGHT_EYE, *LEFT_EYE], :2].mean(0)
         cx, cy = (2 * eyes - (region.cx, region.cy)).tolist()
         turned = CropTransform(cx, cy, region.side, region.roll + math.pi).scaled(self.backend.roi_scale)
         return self.backend.landmarks(image, turned).presence <= seen.presence
@@ -144,13 +144,13 @@ class FaceTracker:
         if self._last is not None and self._missed <= REMEMBERED_FRAMES:
 
             def distance(face: Landmarks) -> float:
-                region = _region(face.mesh)
+                region = face_region(face.mesh)
                 return math.hypot(region.cx - self._last.cx, region.cy - self._last.cy) / self._last.side
 
             nearest = min(faces, key=distance)
             if distance(nearest) < 1.5:
                 return nearest
-        return max(faces, key=lambda face: _region(face.mesh).side)
+        return max(faces, key=lambda face: face_region(face.mesh).side)
 
 
 class OneEuro:
@@ -221,12 +221,6 @@ def _prepared(image: np.ndarray) -> tuple[np.ndarray, float]:
         extent = [max(1, round(n * scale)) for n in image.shape[1::-1]]
         image = cv2.resize(image, extent, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(image), scale
-
-
-def _region(mesh: np.ndarray) -> CropTransform:
-    """The mesh box, turned to the eye line."""
-    roll = mesh_roll(mesh)
-    return CropTransform(*mesh_box(mesh, roll), roll)
 
 
 def _same(one: CropTransform, other: CropTransform) -> bool:

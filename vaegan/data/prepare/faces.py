@@ -15,8 +15,7 @@ from vaegan.data.prepare.settings import Settings
 from vaegan.data.prepare.sources import Item
 from vaegan.errors import UserError
 from vaegan.faces.backend import Backend
-from vaegan.faces.geometry import CropTransform, framing, head_pose, mesh_box
-from vaegan.faces.stable import stable_framing
+from vaegan.faces.geometry import CropTransform, face_region, framing, head_pose, mesh_box
 from vaegan.faces.tracker import MIN_PRESENCE, Face, FaceTracker
 from vaegan.media import encode_image, read_image
 
@@ -32,11 +31,7 @@ def tracker_for(name: str) -> FaceTracker:
 
 def crop_for(mesh: np.ndarray, settings: Settings) -> CropTransform:
     """The crop of a face by the chosen framing, rounded as index.csv writes it, so that the index is exact."""
-    region = (
-        stable_framing(mesh, settings.scale)
-        if settings.follow
-        else framing(mesh, settings.scale, follow=settings.follow)
-    )
+    region = framing(mesh, settings.scale, settings.follow)
     return CropTransform(round(region.cx, 3), round(region.cy, 3), round(region.side, 3), round(region.roll, 5))
 
 
@@ -119,7 +114,7 @@ def large_faces(backend: Backend, image: np.ndarray) -> list[Face]:
         region = CropTransform(found.box.cx / scale, found.box.cy / scale, found.box.side / scale, found.box.roll)
         for _ in range(2):  # the second look is at the region that the mesh itself asks for
             seen = backend.landmarks(image, region.scaled(backend.roi_scale))
-            region = framing(seen.mesh, 1.0, follow=True)
+            region = face_region(seen.mesh)
         if seen.presence >= MIN_PRESENCE:
             faces.append(Face(seen.mesh, seen.blendshapes, seen.presence))
     return sorted(faces, key=lambda face: -mesh_box(face.mesh)[2])
