@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaegan.data.augment import Augment, draw_seed
-from vaegan.data.batches import drawn
+from vaegan.data.batches import drawn, mirrored
 from vaegan.data.clips import Clips
 from vaegan.data.flow import METHODS, dense_flow
 from vaegan.errors import UserError
@@ -144,7 +144,7 @@ class ClipBatches:
             places = share[i * self.batch : (i + 1) * self.batch]
             clips, flipped = self.crops[rows[places]], turned[places]
             if not self.augment:
-                clips[flipped] = clips[flipped, :, :, ::-1]
+                clips[flipped] = mirrored(clips[flipped])
             batch = torch.from_numpy(clips).permute(0, 1, 4, 2, 3).float().div_(255)
             yield self._finished(batch, places)
 
