@@ -27,6 +27,9 @@ def circumstances(runs: list[Run]) -> dict[str, list[str]]:
     """The same for commit, data, packages and machine, among those runs whose record tells them."""
     kept = ("git.", "data.", "packages.", "machine.")
     flats = [{k: v for k, v in flat(run.log.record).items() if k.startswith(kept)} for run in runs]
+    for one in flats:
+        if "git.commit" in one:
+            one["git.commit"] = one["git.commit"][:10]
     found = _differing(flats)
     return {name: values for name, values in found.items() if len(set(values) - {MISSING}) > 1}
 
@@ -45,6 +48,12 @@ def set_labels(runs: list[Run], found: dict[str, list[str]]) -> None:
         labels = folder_names(runs)
     for run, label in zip(runs, labels, strict=True):
         run.label = label
+
+
+def labelled(runs: list[Run], found: dict[str, list[str]]) -> bool:
+    """Whether the labels already say all that differs."""
+    shown = short(list(found))
+    return all(f"{shown[name]}={values[0]}" in runs[0].label for name, values in found.items())
 
 
 def short(names: list[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import base64
 import html
 from pathlib import Path
 
-from vaegan.evaluation.compare.differences import circumstances, differences, set_labels, telling
+from vaegan.evaluation.compare.differences import circumstances, differences, labelled, set_labels, telling
 from vaegan.evaluation.compare.picture import draw
 from vaegan.evaluation.compare.runs import Run
 from vaegan.evaluation.compare.table import lines, table
@@ -25,7 +25,8 @@ def summary(runs: list[Run]) -> list[str]:
     found = telling(differences(runs))
     set_labels(runs, found)
     text = lines(*table(runs, found))
-    for what, rows in (("configuration", found), ("code, data and packages", circumstances(runs))):
+    unsaid = {} if labelled(runs, found) else found
+    for what, rows in (("configuration", unsaid), ("code, data and packages", circumstances(runs))):
         if rows:
             body = [[name, *values] for name, values in rows.items()]
             text += ["", *lines([f"differs in {what}", *(run.label for run in runs)], body)]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vaegan.evaluation.compare.differences import differences, short, telling
+from vaegan.evaluation.compare.differences import differences, labelled, telling
 from vaegan.evaluation.compare.runs import Run
 
 PANELS = {
@@ -77,8 +77,7 @@ def draw(runs: list[Run], *, grids: bool = True) -> bytes:
 def _settings(runs: list[Run]) -> str:
     """What differs in the configuration, one line a setting; empty where the labels say it."""
     found = telling(differences(runs))
-    shown = short(list(found))
-    if all(f"{shown[name]}={found[name][0]}" in runs[0].label for name in found):
+    if labelled(runs, found):
         return ""
     rows = [["", *(run.label for run in runs)], *([name, *values] for name, values in found.items())]
     widths = [min(max(len(row[i]) for row in rows), CELL) for i in range(len(rows[0]))]
@@ -108,7 +107,9 @@ def _panel(axis: Axes, name: str, runs: list[Run]) -> None:
     values = np.concatenate(everything)
     if name in LOGARITHMIC and (values > 0).all():
         axis.set_yscale("log")
-    elif len(values) > SMOOTHED and not name.startswith("val/"):
+    else:
+        axis.ticklabel_format(axis="y", useOffset=False)
+    if len(values) > SMOOTHED and not name.startswith("val/") and name not in LOGARITHMIC:
         low, high = np.percentile(values, [0.5, 99.5])  # the first steps of a run would flatten the rest
         axis.set_ylim(low - 0.08 * (high - low) - 1e-9, high + 0.08 * (high - low) + 1e-9)
     axis.set_title(PANELS.get(name, name), fontsize=10)

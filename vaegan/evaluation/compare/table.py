@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaegan.evaluation.compare.differences import MISSING, short
+from vaegan.evaluation.compare.differences import MISSING, labelled, short
 from vaegan.evaluation.compare.runs import Run
 
 
@@ -21,8 +21,8 @@ COLUMNS = {
     "val/psnr": Column("PSNR ↑", 2, "max"),
     "val/lpips": Column("LPIPS ↓", 4, "min"),
     "val/sharpness": Column("sharpness (1)", 3, "one"),
-    "val/kl": Column("KL", 1, None),
-    "train/adversarial": Column("adversarial", 3, None),
+    "val/kl": Column("KL, nats", 1, None),
+    "train/adversarial": Column("adversarial loss", 3, None),
     "train/d_accuracy": Column("D accuracy", 3, None),
 }
 SETTINGS = 5
@@ -30,12 +30,12 @@ LAST = 5
 
 
 def table(runs: list[Run], found: dict[str, list[str]]) -> tuple[list[str], list[list[str]]]:
-    """Headings and one row a run: label, settings that differ, pictures, time, pace, and the figures.
+    """Headings and one row a run: label, settings that differ and are not in it, pictures, time, pace, and the figures.
 
     Figures are the last value, and in brackets the best where that is another one; of figures that are logged every
     few steps, the mean of the last ones.
     """
-    settings = list(found) if len(found) <= SETTINGS else []
+    settings = list(found) if len(found) <= SETTINGS and not labelled(runs, found) else []
     shown = short(settings)
     logged = {name for run in runs for name in run.names}
     columns = [name for name in COLUMNS if name in logged]
