@@ -22,6 +22,7 @@ from vaegan.media import VideoReader
 from vaegan.model import load_model
 from vaegan.training import record as run_record
 from vaegan.training.loggers import build_loggers, finish, logged_in
+from vaegan.training.module import FaceTraining
 from vaegan.training.run import train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -199,6 +200,26 @@ def test_the_record_says_when_a_run_failed(pictures, tmp_path):
     with pytest.raises(UserError, match="training diverged"):
         train_tiny(tmp_path / "run", pictures, "model.optimizer.lr=1e30", "model.optimizer.warmup_steps=1")
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
+
+
+def test_ctrl_c_says_how_to_go_on(pictures, tmp_path, monkeypatch, capsys):
+    made = FaceTraining.training_step
+
+    def breaks(module, crops, index):
+        if module.step_count == 4:
+            raise KeyboardInterrupt
+        return made(module, crops, index)
+
+    monkeypatch.setattr(FaceTraining, "training_step", breaks)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            train_tiny(tmp_path / "run", pictures)
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
+    assert ended.value.code == 130
+    assert f"python train.py resume={tmp_path / 'run'}" in capsys.readouterr().err
+    assert read_csv(tmp_path / "run").record["status"] == "stopped"
 
 
 def test_git_state_is_that_of_the_own_checkout_only(tmp_path):
