@@ -188,7 +188,7 @@ def _unpacked(archive: Path, target: Path) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        if zipfile.is_zipfile(archive):
+        if archive.suffix.lower() == ".zip" or zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
                 _check_room(archive, sum(entry.file_size for entry in file.infolist()), temporary)
                 file.extractall(temporary)  # zipfile keeps every name inside
@@ -199,7 +199,8 @@ def _unpacked(archive: Path, target: Path) -> Path:
                 file.extractall(temporary, members, filter="data")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(f"{archive} cannot be unpacked ({error}): fetch it again, or unpack it yourself") from error
+        what = str(error).splitlines()[0].strip(" :") if str(error) else "it is cut short"
+        raise UserError(f"{archive} cannot be unpacked ({what}): fetch it again, or unpack it yourself") from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
