@@ -17,7 +17,7 @@ from vaegan.errors import UserError
 from vaegan.evaluation.compare.differences import circumstances, differences, set_labels
 from vaegan.evaluation.compare.log import Log, read_csv
 from vaegan.evaluation.compare.picture import draw, running_mean
-from vaegan.evaluation.compare.runs import Run, read_log, read_runs
+from vaegan.evaluation.compare.runs import Run, keep_samples, read_log, read_runs
 from vaegan.evaluation.compare.table import cell, table
 from vaegan.media import decode_image
 
@@ -217,6 +217,14 @@ def test_what_is_no_run_is_told_in_one_line(tmp_path, monkeypatch, capsys, file,
     assert command(run, monkeypatch=monkeypatch) == 1
     said = capsys.readouterr()
     assert says in said.err and said.err.count("error: ") == 1 and not said.out
+
+
+def test_a_shareable_picture_shows_samples_only(sweep):
+    runs, _ = read_runs([sweep / "0"])
+    whole = runs[0].log.grid
+    keep_samples(runs)
+    assert runs[0].log.grid.shape == (2 + 2 * 34, 2 + 8 * 34, 3)
+    assert np.array_equal(runs[0].log.grid, whole[-70:])
 
 
 def test_only_png_and_html_are_written(sweep, tmp_path, monkeypatch, capsys):

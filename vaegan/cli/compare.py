@@ -18,6 +18,9 @@ def compare(
     output: Annotated[
         Path | None, typer.Option(help="Write this .png, or this .html and a .png beside it.", show_default="none")
     ] = None,
+    shareable: Annotated[
+        bool, typer.Option("--shareable", help="Show nothing of a data set: of the picture grids the samples only.")
+    ] = False,
 ) -> None:
     """Print the runs' figures and what differs between them; with --output draw curves and picture grids.
 
@@ -25,7 +28,7 @@ def compare(
     """
     from vaegan.errors import UserError
     from vaegan.evaluation.compare.page import summary, write
-    from vaegan.evaluation.compare.runs import read_runs
+    from vaegan.evaluation.compare.runs import keep_samples, read_runs
     from vaegan.media import check_output
 
     if output is not None:
@@ -36,5 +39,7 @@ def compare(
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo("\n".join(summary(found)))
+    if shareable:
+        keep_samples(found)
     if output is not None:
         typer.echo(f"\nwrote {', '.join(str(path) for path in write(found, output))}")

@@ -37,7 +37,7 @@ def build_callbacks(cfg: DictConfig, folder: Path) -> list[pl.Callback]:
     if c.lpips:
         found.append(PerceptualDistance(c.lpips_every))
     if c.grids:
-        found.append(PictureGrids(folder / "grids", c.grid_columns, cfg.seed))
+        found.append(PictureGrids(folder / "grids", c.grid_columns))
     if c.preview:
         scale, follow = cfg.model.framing.scale, cfg.model.framing.follow
         found.append(
@@ -150,14 +150,14 @@ class PerceptualDistance(pl.Callback):
 class PictureGrids(pl.Callback):
     """After each validation a PNG: input, reconstruction and samples from the prior, in rows of `columns`."""
 
-    def __init__(self, folder: Path, columns: int, seed: int):
-        self.folder, self.columns, self.seed = folder, columns, seed
+    def __init__(self, folder: Path, columns: int):
+        self.folder, self.columns = folder, columns
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
         if not trainer.is_global_zero:
             return
-        grid = picture_grid(module, trainer.datamodule.val.crops, self.columns, self.seed)
+        grid = picture_grid(module, trainer.datamodule.val.crops, self.columns)
         write_image(self.folder / f"epoch-{trainer.current_epoch + 1:04d}.png", grid)
         log_grid(trainer.loggers, grid, module.step_count)
 
@@ -165,13 +165,13 @@ class PictureGrids(pl.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
 
 
-def picture_grid(module: FaceTraining, crops: np.ndarray, columns: int, seed: int) -> np.ndarray:
-    """uint8 picture: two rows of crops, their reconstructions, two rows of samples (the same latents every time)."""
+def picture_grid(module: FaceTraining, crops: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 picture: two rows of crops, their reconstructions, two rows of samples (the same latents in every run)."""
     vae = module.ema.module
     chosen = crops[np.linspace(0, len(crops) - 1, 2 * columns).astype(int)]
     real = torch.from_numpy(chosen).permute(0, 3, 1, 2).float().div(255).to(module.device)
     rebuilt = torch.sigmoid(vae.decoder(vae.encoder(real)[0]))
-    z = torch.randn(2 * columns, vae.config["latent"], generator=torch.Generator().manual_seed(seed))
+    z = torch.randn(2 * columns, vae.config["latent"], generator=torch.Generator().manual_seed(0))
     drawn = torch.sigmoid(vae.decoder(z.to(module.device)))
     rows = [part[i : i + columns] for i in (0, columns) for part in (real, rebuilt)] + [drawn]
     grid = make_grid(torch.cat(rows).cpu(), nrow=columns, padding=2)

@@ -17,7 +17,9 @@ table { border-collapse: collapse; font-size: 14px }
 td, th { padding: .15em 1em .15em 0; text-align: left; border-bottom: 1px solid #ddd } figure { margin: 0 }
 """
 
-GRIDS = "Crops of the validation set, below each row its reconstructions; last, samples from the prior."
+GRIDS = (
+    "Crops of the validation set, below each row its reconstructions, and two rows of samples; or the samples alone."
+)
 
 
 def summary(runs: list[Run]) -> list[str]:

@@ -90,7 +90,7 @@ def colors(count: int) -> Sequence[tuple[float, ...]]:
 
 
 def _panel(axis: Axes, name: str, runs: list[Run]) -> None:
-    everything = []
+    everything, longest = [], max(len(run.curve(name)[0]) for run in runs)
     for run, color in zip(runs, colors(len(runs)), strict=True):
         images, values = run.curve(name)
         thousands = images / 1000 if run.counts_images else images
@@ -98,7 +98,7 @@ def _panel(axis: Axes, name: str, runs: list[Run]) -> None:
         if len(values) > SMOOTHED:
             axis.plot(thousands, values, color=color, alpha=0.2, linewidth=0.8)
             values = running_mean(values, max(3, len(values) // 20))
-        marker = "o" if len(values) <= 12 else None
+        marker = "o" if longest <= 12 else None
         axis.plot(thousands, values, color=color, label=run.label, marker=marker, markersize=4, linewidth=1.6)
     pca = next((line for run in runs for line in run.names if line.startswith("val/psnr_pca")), None)
     if name == "val/psnr" and pca:
