@@ -54,8 +54,8 @@ def main() -> None:
 
     for what, kind, *options in (
         ("clips of 16 frames", "clips"),
-        ("clips of 16 frames, every augmentation", "clips", *CHANGES),
-        ("clips of 16 frames with DIS flow", "clips", "data.take.flow=dis"),
+        ("clips of 16 frames, every augmentation", "clips", *CHANGES, "data.limit=256"),
+        ("clips of 16 frames with DIS flow", "clips", "data.take.flow=dis", "data.limit=256"),
         ("pairs of frames", "pairs"),
     ):
         size = 16 if kind == "clips" else 128

@@ -70,18 +70,25 @@ def _moves(s: AugmentSettings, flip: bool, size: int) -> v2.Transform:
     if s.rotate or s.scale or s.shift:
         # Mirrored borders, wide enough for the farthest draw: no black corners, no streaks.
         turn = math.radians(s.rotate)
-        reach = (math.cos(turn) + math.sin(turn)) / (1 - s.scale) - 1
-        pad = min(size - 1, math.ceil(size * (s.shift + reach / 2)) + 1)
+        reach = (0.5 + s.shift) * (math.cos(turn) + math.sin(turn)) / (1 - s.scale) - 0.5
+        pad = math.ceil(size * reach) + 1
         shift = s.shift * size / (size + 2 * pad)
         sizes = (1 - s.scale, 1 + s.scale)
         steps += [
-            v2.Pad(pad, padding_mode="reflect"),
+            *(v2.Pad(part, padding_mode="reflect") for part in _parts(pad, size)),
             v2.RandomAffine(s.rotate, (shift, shift), sizes, interpolation=InterpolationMode.BILINEAR),
             v2.CenterCrop(size),
         ]
     if s.brightness or s.contrast or s.saturation or s.hue:
         steps.append(v2.ColorJitter(s.brightness, s.contrast, s.saturation, s.hue))
     return v2.Compose(steps or [v2.Identity()])
+
+
+def _parts(pad: int, size: int) -> Iterator[int]:
+    """`pad` in steps that a mirror can fill."""
+    while pad > 0:
+        yield min(pad, size - 1)
+        pad, size = pad - (size - 1), 3 * size - 2
 
 
 class Grain(v2.Transform):
