@@ -1,6 +1,8 @@
 """The sweeps in conf/sweep: every value that they would try is one that training takes."""
 
 import itertools
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from vaegan.evaluation.compare.table import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEPS = sorted((ROOT / "conf/sweep").glob("*.yaml"))
+DOCUMENT = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
 WANDB = sorted((ROOT / "conf/sweep/wandb").glob("*.yaml"))
 
 
@@ -43,6 +46,12 @@ def test_the_sweep_of_the_weights_is_six_runs_of_22016_pictures():
     assert jobs == 6
     assert cfg.trainer.epochs * cfg.trainer.fast * cfg.data.batch == 22_016
     assert cfg.model.optimizer.warmup_steps + cfg.model.gan.ramp_steps < cfg.trainer.epochs * cfg.trainer.fast
+
+
+@pytest.mark.parametrize("line", re.findall(r"^python train\.py .*$", DOCUMENT, re.MULTILINE))
+def test_commands_of_the_document_compose(line):
+    words = [word for word in shlex.split(line, comments=True)[2:] if word != "-m"]
+    assert composed(*(re.sub(r",.*", "", word) for word in words)).name == "short-vaegan"
 
 
 @pytest.mark.parametrize("path", WANDB, ids=lambda path: path.stem)
