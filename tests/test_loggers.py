@@ -169,6 +169,12 @@ def test_a_run_goes_on_when_wandb_dies(pictures, tmp_path, capfd, wandb):
     assert said.count("W&B failed") == 1 and "Traceback" not in said
     assert list(read_csv(tmp_path / "run").rows) == [0, 1, 2]
 
+    (_, after) = build_loggers(cfg, tmp_path / "next", {})  # the next job of a multirun has W&B again
+    after.log_metrics({"train/bce": 2.0}, 7)
+    finish([after])
+    wandb.teardown()
+    assert read_log(next((tmp_path / "next").glob("wandb/offline-run-*"))).rows[7] == {"train/bce": 2.0}
+
 
 def test_an_account_is_known_by_key_or_netrc(tmp_path, monkeypatch):
     offline(monkeypatch, tmp_path)

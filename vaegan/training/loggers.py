@@ -35,7 +35,7 @@ def build_loggers(cfg: DictConfig, folder: Path, record: dict[str, Any]) -> list
         if kind == "tensorboard":
             found.append(_tensorboard(cfg, folder, record))
         elif kind == "wandb":
-            found += _wandb(cfg, folder, record)
+            found += _wandb(cfg, folder, record) or []
         elif kind != "csv":
             raise UserError(f"logger.kind={kind}: give csv, tensorboard or wandb")
     except ModuleNotFoundError as error:
@@ -95,30 +95,35 @@ class Wandb(WandbLogger):
         self.attempt(lambda: super(Wandb, self).finalize(status))
 
 
+@rank_zero_only
 def _wandb(cfg: DictConfig, folder: Path, record: dict[str, Any]) -> list[Logger]:
     """The W&B logger with its run begun: online where the user is logged in, else offline; none where neither works."""
+    import wandb
+
     options = cfg.logger
     wanted = options.mode or os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
     for mode in dict.fromkeys((wanted, "offline")):
-        logger = Wandb(
-            project=options.project,
-            name=cfg.name,
-            save_dir=str(folder),
-            mode=mode,
-            group=options.group,
-            job_type=options.job_type,
-            tags=[str(tag)[:64] for tag in options.tags],
-            config={**OmegaConf.to_container(cfg, resolve=True), "run": record},
-        )
         try:
-            _ = logger.experiment
+            run = wandb.init(
+                project=options.project,
+                name=cfg.name,
+                dir=str(folder),
+                mode=mode,
+                group=options.group,
+                job_type=options.job_type,
+                tags=[str(tag)[:64] for tag in options.tags],
+                config={**OmegaConf.to_container(cfg, resolve=True), "run": record},
+                reinit="create_new",  # whatever an earlier job of this process has left
+            )
+            run.define_metric("trainer/global_step")
+            run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         except Exception as error:  # a run that cannot be announced is trained all the same
             _abandon()
             print(f"W&B did not start in mode {mode} ({_line(error)})", file=sys.stderr)
             continue
         if mode != wanted:
             print("W&B logs this run offline; `wandb sync` sends it later", file=sys.stderr)
-        return [logger]
+        return [Wandb(experiment=run, project=options.project, save_dir=str(folder))]
     print("the run goes on, logged in metrics.csv", file=sys.stderr)
     return []
 
@@ -203,9 +208,7 @@ def finish(loggers: list[Logger], exit_code: int = 0) -> None:
     """End the W&B run of this job, so that the next job of a multirun starts its own."""
     for logger in loggers:
         if isinstance(logger, Wandb):
-            import wandb
-
-            logger.attempt(lambda: wandb.finish(exit_code))
+            logger.attempt(lambda w=logger: w.experiment.finish(exit_code))
             if logger.failed:
                 _abandon()
 
