@@ -147,6 +147,29 @@ def test_epochs_differ_and_are_repeatable():
     assert len(set(epoch(1).tolist())) == 40, "every picture once"
 
 
+def test_the_order_of_the_plain_configuration_never_changes():
+    """Runs that were begun by an older version are resumed with the pictures that come next."""
+    crops = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1).repeat(3, 3).repeat(2, 2)
+    crops[:, :, 1] += 100
+    batches = CropBatches(crops, 5, shuffle=True, flip=True, seed=0)
+    batches.set_epoch(1)
+    assert (torch.stack(list(batches))[:, :, 0, 0, 0] * 255).round().int().tolist() == [
+        [101, 3, 7, 8, 109],
+        [0, 2, 104, 105, 106],
+    ]
+
+
+def test_a_limit_keeps_the_same_pictures_every_epoch():
+    crops = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1).repeat(3, 3)
+    batches = CropBatches(crops, 4, shuffle=True, flip=False, seed=3, limit=12)
+    epochs = []
+    for number in range(3):
+        batches.set_epoch(number)
+        epochs.append(torch.cat(list(batches))[:, 0, 0, 0].tolist())
+    assert len(set(epochs[0])) == 12 and epochs[0] != epochs[1]
+    assert set(epochs[0]) == set(epochs[1]) == set(epochs[2])
+
+
 def test_ranks_share_an_epoch_without_repeats():
     crops = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1).repeat(3, 3)
     seen = []
