@@ -108,6 +108,8 @@ def test_whole_clips_and_pairs_come_from_the_same_configuration(moving):
         ("mixed", ("data.clip_share=2",), "clip_share=2 is no share"),
         ("clips", ("data.take.flow=fast",), r"data\.take\.flow=fast: choose one of none, dis, farneback"),
         ("faces", ("data.kind=films",), r"data\.kind=films: choose one of"),
+        ("stream", ("data.name=x", "data.balance=source"), "data=stream only mirrors pictures"),
+        ("synthetic", ("data.balance=expression",), "needs a data set with labels, and data=synthetic has none"),
         ("faces", ("data.augment.hue=3",), r"data\.augment\.hue=3 is out of range"),
     ],
 )

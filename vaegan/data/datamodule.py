@@ -100,6 +100,8 @@ class FaceData(pl.LightningDataModule):
         if self.train is not None:
             return
         if self.kind == "stream":
+            if self.balance != "none" or self.augment is not None:
+                raise UserError("data=stream only mirrors pictures: leave data.balance and data.augment as they are")
             self._open_stream()
             return
         crops = self._crops()
@@ -170,6 +172,8 @@ class FaceData(pl.LightningDataModule):
     def _sampled(self) -> _Crops:
         if self.name not in ("synthetic", "faces") or self.kind != "stills":
             raise missing(self.name)
+        if self.balance != "none":
+            raise UserError(f"data.balance={self.balance} needs a data set with labels, and data=synthetic has none")
         if self.name == "faces":
             print(
                 "no data set 'faces' (VAEGAN_DATA is not set): training on data=synthetic, "
