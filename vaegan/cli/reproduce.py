@@ -46,7 +46,7 @@ def reproduce(
         bool,
         typer.Option("--shareable", help="Show nothing of a data set: the photo in ten ways, the driver's landmarks."),
     ] = False,
-    full: Annotated[bool, typer.Option("--full", help="Measure on everything, twice as long.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Measure on everything, five times as long.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Measure on three clips.")] = False,
     figures_only: Annotated[bool, typer.Option("--figures-only", help="Draw, and measure nothing.")] = False,
 ) -> None:

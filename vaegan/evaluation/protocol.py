@@ -63,7 +63,7 @@ class Plan:
 
 
 FULL = Plan()
-HALF = Plan(stills=512, samples=64, photos=2, frames=75)
+HALF = Plan(stills=256, samples=16, photos=2, frames=50)
 QUICK = Plan(stills=256, samples=64, clips=3, photos=2, frames=50)
 
 

@@ -4,6 +4,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from vaegan.evaluation import stills
@@ -13,15 +14,16 @@ from vaegan.evaluation.protocol import Plan, Progress
 from vaegan.evaluation.report import grid
 from vaegan.evaluation.tables import Figure, difference
 from vaegan.faces.drawing import draw_outline
-from vaegan.faces.geometry import CropTransform
 from vaegan.faces.tracker import FaceTracker
-from vaegan.media import write_image
+from vaegan.media import read_image, write_image
 from vaegan.model import FaceModel
 from vaegan.storyboard import TILE_PX, Storyboard
 from vaegan.transfer import Settings, Transfer, read_photo
 
 FACES = 10
 SIZE_PX = 256
+MOST_TILT, MOST_LIGHT = 10, 0.25
+"""Degrees, and share of the light, by which `variations` go."""
 PARTS = ("reconstruction", "cross")
 
 
@@ -56,7 +58,7 @@ def draw_figures(
 ) -> list[Path]:
     """Write figure3.webp to figure8.webp; 3 and 5 need a data set. Returns the files. Raises UserError.
 
-    shareable: show no picture of a data set or driver: figures 3 and 5 are of the photo, framed and lit in FACES ways,
+    shareable: show no picture of a data set or driver: figures 3 and 5 are of the photo, tilted and lit in FACES ways,
     the driver is its landmarks.
     """
     files = {}
@@ -88,18 +90,16 @@ def draw_figures(
 
 
 def variations(photo: Path, model: FaceModel) -> np.ndarray:
-    """The face of a photo, framed, tilted, mirrored and lit in FACES seeded ways: uint8 (FACES, S, S, 3)."""
-    seen = read_photo(photo, model, FaceTracker())
+    """The face of a photo, tilted, mirrored and lit in FACES seeded ways, framed anew: uint8 (FACES, S, S, 3)."""
+    image, tracker = read_image(photo), FaceTracker()
+    centre = read_photo(image, model, tracker).crop
     random, crops = np.random.default_rng(0), []
     for number in range(FACES):
-        shift, (growth, roll, light) = random.uniform(-0.05, 0.05, 2), random.uniform(-1, 1, 3)
-        crop = CropTransform(
-            seen.crop.cx + shift[0] * seen.crop.side,
-            seen.crop.cy + shift[1] * seen.crop.side,
-            seen.crop.side * (1 + 0.1 * growth),
-            0.15 * roll,
-        ).crop(seen.image, model.size)
-        crop = np.clip(crop * (1 + 0.3 * light), 0, 255).round().astype(np.uint8)
+        tilt, light = random.uniform(-1, 1, 2)
+        turn = cv2.getRotationMatrix2D((centre.cx, centre.cy), MOST_TILT * tilt, 1)
+        tilted = cv2.warpAffine(image, turn, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+        crop = read_photo(tilted, model, tracker).crop.crop(tilted, model.size)
+        crop = np.clip(crop * (1 + MOST_LIGHT * light), 0, 255).round().astype(np.uint8)
         crops.append(crop[:, ::-1] if number % 2 else crop)
     return np.stack(crops)
 

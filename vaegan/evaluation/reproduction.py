@@ -11,8 +11,8 @@ from vaegan.model import FaceModel
 
 SHOWN = {
     False: "Faces of people not seen in training, and a driver of `clips/dev`.",
-    True: "So that nothing of a data set is passed on with this page, figures 3 and 5 show the photo, framed, tilted, "
-    "mirrored and lit in ten ways, and of the driver its landmarks only. Without `--shareable` the same command shows "
+    True: "So that nothing of a data set is passed on with this page, figures 3 and 5 show the photo, tilted, mirrored "
+    "and lit in ten ways, and of the driver its landmarks only. Without `--shareable` the same command shows "
     "twenty people who are not in the training data, and the driver.",
 }
 """What the pictures show, by `shareable`."""
