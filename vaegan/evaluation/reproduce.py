@@ -178,12 +178,13 @@ def _guess(models: Models, found: dict[str, Evaluation], sources: Sources, plan:
         )
         if name == "smile_bias":
             verdict = _verdict(without, mixed, off)
-    seen = [int(model.training.get("images_seen", 0)) for model in (stills_model, models.on_clips)]
+    pair = (stills_model, models.on_clips)
+    seen = " and ".join(f"{int(model.training.get('images_seen', 0)):,}" for model in pair)
+    trained = "; ".join(str(model.training.get("command", "python train.py")) for model in pair)
     return Claim(
         GUESS,
-        f"{verdict}; {'; '.join(parts)}; {seen[0]:,} and {seen[1]:,} images seen",
-        f"{models.on_clips.training.get('command', 'python train.py data=mixed')}; vaegan reproduce "
-        "--clip-model DIR --stills-model DIR",
+        f"{verdict}; {'; '.join(parts)}; {seen} images seen",
+        f"{trained}; vaegan reproduce --clip-model DIR --stills-model DIR",
     )
 
 

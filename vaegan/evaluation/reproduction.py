@@ -99,8 +99,8 @@ def differences(models: Models) -> list[str]:
         "(`conf/model/*.yaml`, `vaegan/networks.py`).",
         "* **Hardware.** The shipped models were trained on processor cores, without a graphics card; how long, their "
         "cards say.",
-        "* **Drivers and photos** are not the paper's own, which are not public; clips and portraits of people who are "
-        "not in the training data.",
+        "* **Drivers and photos** are not the paper's own: clips of people who are not in the training data, and "
+        "portraits.",
     ]
 
 
