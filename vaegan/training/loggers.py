@@ -59,8 +59,16 @@ def _csv(folder: Path) -> CSVLogger:
     return logger
 
 
-def _tensorboard(cfg: DictConfig, folder: Path, record: dict[str, Any]) -> TensorBoardLogger:
-    logger = TensorBoardLogger(folder, name="", version="tensorboard")
+class Tensorboard(TensorBoardLogger):
+    """Stays open after training, for the record of how the run ended; `finish` closes it."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        self.experiment.flush()
+
+
+def _tensorboard(cfg: DictConfig, folder: Path, record: dict[str, Any]) -> Tensorboard:
+    logger = Tensorboard(folder, name="", version="tensorboard")
     if rank_zero_only.rank == 0:
         logger.experiment.add_text("config", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}```")
         _add_record(logger, record)
@@ -145,7 +153,7 @@ def log_grid(loggers: list[Logger], picture: np.ndarray, step: int) -> None:
     for logger in loggers:
         if isinstance(logger, Wandb):
             logger.attempt(lambda w=logger: w.log_image("grid", [picture], step))
-        elif isinstance(logger, TensorBoardLogger):
+        elif isinstance(logger, Tensorboard):
             logger.experiment.add_image("grid", picture, step, dataformats="HWC")
 
 
@@ -154,7 +162,7 @@ def log_video(loggers: list[Logger], path: Path, pictures: np.ndarray, rate: Fra
     for logger in loggers:
         if isinstance(logger, Wandb):
             logger.attempt(lambda w=logger: w.log_video("transfer", [str(path)], step))
-        elif isinstance(logger, TensorBoardLogger):
+        elif isinstance(logger, Tensorboard):
             from tensorboard.compat.proto.summary_pb2 import Summary
 
             height, width = pictures.shape[1:3]
@@ -194,23 +202,24 @@ def log_record(loggers: list[Logger], record: dict[str, Any]) -> None:
     for logger in loggers:
         if isinstance(logger, Wandb):
             logger.attempt(lambda w=logger: w.experiment.config.update({"run": record}, allow_val_change=True))
-        elif isinstance(logger, TensorBoardLogger):
+        elif isinstance(logger, Tensorboard):
             _add_record(logger, record)
 
 
 @rank_zero_only
-def _add_record(logger: TensorBoardLogger, record: dict[str, Any]) -> None:
+def _add_record(logger: Tensorboard, record: dict[str, Any]) -> None:
     logger.experiment.add_text("run", f"```json\n{json.dumps(record, indent=1)}\n```")
-    logger.save()
 
 
 def finish(loggers: list[Logger], exit_code: int = 0) -> None:
-    """End the W&B run of this job, so that the next job of a multirun starts its own."""
+    """Close TensorBoard's file, and end the W&B run of this job: the next job of a multirun starts its own."""
     for logger in loggers:
         if isinstance(logger, Wandb):
             logger.attempt(lambda w=logger: w.experiment.finish(exit_code))
             if logger.failed:
                 _abandon()
+        elif isinstance(logger, Tensorboard) and rank_zero_only.rank == 0:
+            logger.experiment.close()
 
 
 def _abandon() -> None:
