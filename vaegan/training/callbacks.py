@@ -31,6 +31,7 @@ def build_callbacks(cfg: DictConfig, folder: Path) -> list[pl.Callback]:
     found: list[pl.Callback] = [
         ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
         Pace(),
+        CheckpointsWithinEpochs(folder / "last.ckpt", c.checkpoint_steps),
     ]
     if c.pca_line:
         found.append(PcaLine(cfg.model.networks.latent))
@@ -65,12 +66,27 @@ def build_checkpointing() -> AtomicCheckpoints:
     return AtomicCheckpoints()
 
 
+class CheckpointsWithinEpochs(pl.Callback):
+    """Saves every so many steps where the data can go on within an epoch, as streams can: theirs last for hours."""
+
+    def __init__(self, path: Path, every: int):
+        self.path, self.every = path, every
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int):
+        due = self.every > 0 and (index + 1) % self.every == 0 and not trainer.is_last_batch
+        if due and hasattr(trainer.datamodule.train, "load_state_dict"):
+            trainer.save_checkpoint(self.path)
+
+
 class Pace(pl.Callback):
     """Logs img/s over the last steps, validation and pictures not counted."""
 
     def __init__(self):
         self.started = 0.0
         self.seen = 0
+
+    def on_train_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        self.started, self.seen = time.perf_counter(), 0  # a run that goes on within an epoch does not begin it
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
         self.started, self.seen = time.perf_counter(), 0
