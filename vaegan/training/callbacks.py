@@ -75,7 +75,7 @@ class CheckpointsWithinEpochs(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int):
         due = self.every > 0 and (index + 1) % self.every == 0 and not trainer.is_last_batch
         if due and hasattr(trainer.datamodule.train, "load_state_dict"):
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
 
 
 class Pace(pl.Callback):
