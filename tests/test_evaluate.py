@@ -220,7 +220,9 @@ def test_reproduce_draws_the_papers_figures_and_tests_the_authors_guess(sources,
     assert read_image(pictures[1]).shape[1] == 8 * 192
     plan = Plan(stills=4, samples=2, clips=1, photos=1, frames=12)
     claims, found = compare_claims(models, Sources(faces, sources.clips, sources.photos), plan, silent)
-    text = document_text(claims, found, models, pictures, "Shown.", "vaegan reproduce", tmp_path)
+    table = "| ours | 20.10 |"
+    text = document_text(claims, found, models, pictures, "Shown.", "vaegan reproduce", tmp_path, table)
+    assert "pythae" in text and table in text
     for expected in ("small-gan", "mesh warp", "What differs from the paper", "(images/figure7.webp)", "1,280 images"):
         assert expected in text
     assert "difference" in claims[-1].obtained and "python train.py data=mixed" in claims[-1].command

@@ -34,6 +34,10 @@ def reproduce(
             help="The same model, trained on as many images, stills only.", show_default="the VAE+GAN of --vaegan"
         ),
     ] = None,
+    rival: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.md", help="The table of benchmarks/pythae_vaegan.py, to be put on the page."),
+    ] = None,
     document: Annotated[
         Path | None,
         typer.Option(
@@ -68,6 +72,8 @@ def reproduce(
         check_output(page, suffixes={".md"})
         pictures_folder.mkdir(exist_ok=True)
     check_output(output / "reproduction.json")
+    if rival and not rival.is_file():
+        raise UserError(f"{rival}: no such file; benchmarks/pythae_vaegan.py writes it")
     names = (vae, vaegan, stills_model, clip_model)
     models = Models(*(load_model(name) if name else None for name in names))
     sources = Sources(find_data_set("faces"), shared_folder("clips/dev"), shared_folder("photos"))
@@ -92,6 +98,7 @@ def reproduce(
         f"vaegan reproduce{' --full' * full}{' --quick' * quick}{' --shareable' * shareable}{experiment} --output DIR"
     )
     typer.echo(f"wrote {write_figures(found, output / 'reproduction.json')}")
-    typer.echo(f"wrote {write_document(claims, found, models, pictures, SHOWN[shareable], command, page)}")
+    table = rival.read_text(encoding="utf-8") if rival else ""
+    typer.echo(f"wrote {write_document(claims, found, models, pictures, SHOWN[shareable], command, page, table)}")
     for claim in claims:
         typer.echo(f"\n{claim.paper}\n  {claim.obtained}")

@@ -17,6 +17,17 @@ SHOWN = {
 }
 """What the pictures show, by `shareable`."""
 
+RIVAL = """
+## Beside the nearest library
+
+pythae's `VAEGAN` with our encoder, decoder and discriminator plugged in, trained on the same crops for the same number
+of images seen. `pythae`: its own trainer and defaults, the loss scales of its authors' CelebA example; `pythae-tuned`:
+the same with our batch, learning rates and start from PCA; `ours`: `python train.py model=vaegan` of that length. So
+short a run is for comparing; it is not how the shipped models were trained. `pip install pythae`, then
+`python benchmarks/pythae_vaegan.py --output DIR`:
+""".strip()
+"""What stands over the table that benchmarks/pythae_vaegan.py writes."""
+
 PAPER = {"images": 250_000, "epochs": 30}
 """What the paper trains on: faces of IMDB-WIKI, and how often it sees them."""
 
@@ -37,12 +48,13 @@ def write_document(
     shown: str,
     command: str,
     document: Path,
+    rival: str = "",
 ) -> Path:
     """Write the page; the pictures are linked from where they are. Raises UserError when it cannot be written.
 
-    shown: what the pictures are of, in a sentence; command: what was typed
+    shown: what the pictures are of, in a sentence; command: what was typed; rival: the table of the benchmark
     """
-    text = document_text(claims, found, models, pictures, shown, command, document.parent)
+    text = document_text(claims, found, models, pictures, shown, command, document.parent, rival)
     with atomic_path(document) as path:
         path.write_text(text, encoding="utf-8")
     return document
@@ -64,6 +76,7 @@ def document_text(
     shown: str,
     command: str,
     folder: Path,
+    rival: str = "",
 ) -> str:
     """The page in Markdown; links are relative to `folder`."""
     lines = ["# The paper's figures, reproduced", ""]
@@ -76,6 +89,8 @@ def document_text(
     if material:
         lines += ["", "Measured on:", "", *(f"* {what}: {text}" for what, text in material.items())]
     lines += ["", "## What differs from the paper", "", *differences(models)]
+    if rival:
+        lines += ["", RIVAL, "", rival.strip()]
     lines += ["", "## Pictures", "", shown]
     for path in pictures:
         link = Path(os.path.relpath(path, folder)).as_posix()
