@@ -90,7 +90,7 @@ def test_two_processes_build_one_cache(shards, tmp_path):
     processes = [context.Process(target=_build, args=(str(shards), queue)) for _ in range(2)]
     for process in processes:
         process.start()
-    sums = [queue.get(timeout=120) for _ in processes]
+    sums = [queue.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
     assert sums[0] == sums[1]

@@ -124,7 +124,7 @@ def test_two_processes_make_one_cache_of_clips(raw, cache):
     processes = [context.Process(target=_read, args=(str(raw), queue)) for _ in range(2)]
     for process in processes:
         process.start()
-    sums = {queue.get(timeout=120) for _ in processes}
+    sums = {queue.get(timeout=300) for _ in processes}
     for process in processes:
         process.join()
     assert len(sums) == 1 and len(list(cache.glob("people-train-24-*.npy"))) == 1
