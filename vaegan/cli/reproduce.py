@@ -94,6 +94,7 @@ def reproduce(
         return
     claims, found = compare_claims(models, sources, QUICK if quick else FULL if full else HALF, progress)
     experiment = f"{' --clip-model CLIPS' * bool(clip_model)}{' --stills-model STILLS' * bool(stills_model)}"
+    experiment += " --rival RIVAL.md" * bool(rival)
     command = (
         f"vaegan reproduce{' --full' * full}{' --quick' * quick}{' --shareable' * shareable}{experiment} --output DIR"
     )

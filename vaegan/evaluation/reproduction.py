@@ -23,8 +23,9 @@ RIVAL = """
 pythae's `VAEGAN` with our encoder, decoder and discriminator plugged in, trained on the same crops for the same number
 of images seen. `pythae`: its own trainer and defaults, the loss scales of its authors' CelebA example; `pythae-tuned`:
 the same with our batch, learning rates and start from PCA; `ours`: `python train.py model=vaegan` of that length. So
-short a run is for comparing; it is not how the shipped models were trained. `pip install pythae`, then
-`python benchmarks/pythae_vaegan.py --output DIR`:
+short a run is for comparing; it is not how the shipped models were trained. pythae learns reconstruction through D's
+features alone (Larsen et al. 2016), ours has the paper's pixel term too: so few images hardly start the former.
+`pip install pythae`, then `python benchmarks/pythae_vaegan.py --images 44032 --output DIR`:
 """.strip()
 """What stands over the table that benchmarks/pythae_vaegan.py writes."""
 
