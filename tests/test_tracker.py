@@ -26,7 +26,7 @@ def mesh_at(x: float, y: float, side: float) -> np.ndarray:
 class ScriptedBackend:
     """Sees the faces (x, y, side) of the list `faces`; a region shows the one whose centre it holds."""
 
-    name, roi_scale = "scripted", 1.5
+    name, roi_scale, confuses_turned = "scripted", 1.5, False
 
     def __init__(self, faces):
         self.faces, self.detections, self.noise = faces, 0, None

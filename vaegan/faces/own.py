@@ -56,6 +56,7 @@ class OwnBackend:
     """
 
     name = "own"
+    confuses_turned = True
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._detector, self._landmarker, config = load_networks(folder)

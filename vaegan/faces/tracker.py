@@ -17,7 +17,8 @@ MIN_PRESENCE = 0.5
 
 FIRST_PRESENCE, NEW_PRESENCE = 0.1, 0.75
 """A detection gets a second look, at the region of its own first mesh, for the first of these and is a face from the
-second on: hair, lettering and hands that a detector takes for faces hover around a half."""
+second on; between a half and that it gets a third. Hair, lettering and hands that a detector takes for faces hover
+around a half."""
 
 MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
 """More movement than this between frames, in face sizes and as a ratio of sizes, is a cut or a lost face, not a head:
@@ -114,17 +115,24 @@ class FaceTracker:
         """Every face of a picture once, in no order."""
         found: list[Landmarks] = []
         for detection in sorted(self.backend.detect(image), key=lambda detection: -detection.score):
-            region = detection.box
-            # The second look is at the region that the mesh itself asks for, as in a video.
-            for enough in (FIRST_PRESENCE, NEW_PRESENCE):
-                seen = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
-                region = face_region(seen.mesh)
-                if seen.presence < enough or not 1 < region.side < 4 * max(image.shape):
-                    break
-            else:
-                if not any(_same(region, face_region(other.mesh)) for other in found) and self._upright(image, seen):
-                    found.append(seen)
+            seen = self._confirmed(image, detection.box)
+            if seen is None or any(_same(face_region(seen.mesh), face_region(other.mesh)) for other in found):
+                continue
+            if self._upright(image, seen):
+                found.append(seen)
         return found
+
+    def _confirmed(self, image: np.ndarray, region: CropTransform) -> Landmarks | None:
+        """The face that a detector says is in a region, None where the landmarker does not see it there."""
+        for look, enough in enumerate((FIRST_PRESENCE, MIN_PRESENCE, NEW_PRESENCE)):
+            # After the first look the region is the one that the mesh itself asks for, as in a video.
+            seen = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
+            region = face_region(seen.mesh)
+            if seen.presence < enough or not 1 < region.side < 4 * max(image.shape):
+                return None
+            if look and seen.presence >= NEW_PRESENCE:
+                return seen
+        return None
 
     def _upright(self, image: np.ndarray, seen: Landmarks) -> bool:
         """Whether the face is the way round in which it was seen.
@@ -132,6 +140,8 @@ class FaceTracker:
         In a face that stands on its head a landmarker may take the eyes for eyes and the forehead for the mouth:
         then it sees a better one in the region that is turned by half a circle about the eyes.
         """
+        if not self.backend.confuses_turned:
+            return True
         region, eyes = face_region(seen.mesh), seen.mesh[[*RIGHT_EYE, *LEFT_EYE], :2].mean(0)
         cx, cy = (2 * eyes - (region.cx, region.cy)).tolist()
         turned = CropTransform(cx, cy, region.side, region.roll + math.pi).scaled(self.backend.roi_scale)
