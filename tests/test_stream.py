@@ -202,7 +202,7 @@ def fit(url: str, root: Path, module: Seen, checkpoint: Path | None = None) -> N
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=2, limit_val_batches=0, callbacks=[saving], use_distributed_sampler=False, **quiet
     )
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint and str(checkpoint), weights_only=False)
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint and str(checkpoint), weights_only=True)
 
 
 @pytest.mark.filterwarnings("ignore")
