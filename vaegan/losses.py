@@ -29,6 +29,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, form: str = "bce") -> Tensor:
     bce: softplus(-real) + softplus(fake), the paper's (Goodfellow et al. 2014, eq. 1);
     hinge: relu(1 - real) + relu(1 + fake) (Lim & Ye 2017, arXiv:1705.02894).
     """
+    real, fake = real.float(), fake.float()
     if form == "bce":
         return F.softplus(-real).mean() + F.softplus(fake).mean()
     if form == "hinge":
@@ -41,6 +42,7 @@ def adversarial_loss(fake: Tensor, form: str = "bce") -> Tensor:
 
     bce: softplus(-fake), the non-saturating form (Goodfellow et al. 2014, section 3); hinge: -fake.
     """
+    fake = fake.float()
     if form == "bce":
         return F.softplus(-fake).mean()
     if form == "hinge":
@@ -63,10 +65,11 @@ def feature_matching(fake: list[Tensor], real: list[Tensor]) -> Tensor:
     After the learned similarity of Larsen et al. 2016 (eq. 7); absolute differences, each layer relative to its own
     size, so that the weight keeps its meaning while D's features grow. real is not differentiated.
     """
-    total = fake[0].new_zeros(())
+    total = fake[0].new_zeros((), dtype=torch.float32)
     for f, r in zip(fake, real, strict=True):
-        r = r.detach()
-        total = total + (f - r).abs().mean() / r.abs().mean().clamp_min(1e-6)
+        f, r = f.movedim(1, -1), r.detach().movedim(1, -1)  # keeps the gradient in the memory order of f, channels last
+        distance, size = (f - r).abs().mean(dtype=torch.float32), r.abs().mean(dtype=torch.float32)
+        total = total + distance / size.clamp_min(1e-6)
     return total
 
 
