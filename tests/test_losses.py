@@ -93,3 +93,12 @@ def test_the_average_forgets_its_random_start():
         average.update_parameters(network)
     assert average.module[0].weight.item() == pytest.approx(1.0, abs=0.01)
     assert average.module[1].num_batches_tracked == 7
+
+
+def test_the_gradient_of_feature_matching_stays_channels_last_as_the_features_are():
+    real, fake = (torch.rand(4, 6, 8, 8).to(memory_format=torch.channels_last) for _ in range(2))
+    fake.requires_grad_(True)
+    losses.feature_matching([fake], [real]).backward()
+    assert fake.grad.is_contiguous(memory_format=torch.channels_last)
+    sign = (fake - real).sign().detach()
+    assert torch.allclose(fake.grad, sign / fake.numel() / real.abs().mean())

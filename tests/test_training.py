@@ -94,8 +94,10 @@ def test_paper_experiments_hold_the_papers_numbers():
     assert len(cfg.model.discriminator.widths) == 4
 
 
-def test_a_short_vaegan_run_learns_and_writes_a_model_folder(pictures, tmp_path):
-    status, output = train(tmp_path / "run", pictures, "model=vaegan", *SMALL_D, "trainer.epochs=6")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_short_vaegan_run_learns_and_writes_a_model_folder(pictures, tmp_path, precision):
+    settings = ["trainer.epochs=6", f"trainer.precision={precision}"]
+    status, output = train(tmp_path / "run", pictures, "model=vaegan", *SMALL_D, *settings)
     assert status == 0, output
     assert "psnr" in output and "d_accuracy" in output
     rows = np.genfromtxt(tmp_path / "run/metrics.csv", delimiter=",", names=True)
