@@ -14,6 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
+from tiny_runs import train_tiny
 
 from vaegan.model import load_model
 
@@ -153,6 +154,7 @@ def test_print_config_trains_nothing(pictures, tmp_path):
         (["model.networks.encoder_widths=[8]"], "7 convolutions"),
         (["model.colour=red"], "colour"),
         (["data.batch=500"], "fewer than one batch"),
+        (["trainer.epochs=5", "trainer.validate_every=2"], "no multiple of trainer.validate_every=2"),
         (["logger.kind=paper"], "csv, tensorboard or wandb"),
     ],
 )
@@ -161,6 +163,25 @@ def test_mistakes_end_in_one_line(pictures, tmp_path, overrides, says):
     assert status == 1, output
     assert says in output
     assert "Traceback" not in output and output.count("error: ") == 1, output
+
+
+def test_validations_have_an_lpips_of_their_own_or_none(pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("VAEGAN_CACHE", str(pictures.parent / "cache"))
+
+    class Distance(torch.nn.Module):
+        def forward(self, one, other):
+            return (one - other).abs().mean((1, 2, 3))
+
+    monkeypatch.setattr("vaegan.evaluation.metrics.load_lpips", Distance)
+    every = ["trainer.epochs=10", "trainer.validate_every=2", "callbacks.lpips=true", "callbacks.lpips_every=2"]
+    train_tiny(tmp_path / "run", pictures, *every)
+    rows = np.genfromtxt(tmp_path / "run/metrics.csv", delimiter=",", names=True)
+    validated = rows[~np.isnan(rows["valpsnr"])]
+    assert (~np.isnan(validated["vallpips"])).tolist() == [False, True, False, True, True]
+    card = (tmp_path / "run/model/README.md").read_text()
+    table = [line.split("|")[1:-1] for line in card.splitlines() if line.startswith("| ")]
+    column = [name.strip() for name in table[0]].index("lpips")
+    assert [bool(row[column].strip()) for row in table[1:]] == [False, True, False, True, True]
 
 
 def test_a_diverging_run_says_so(pictures, tmp_path):

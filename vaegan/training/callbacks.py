@@ -136,7 +136,10 @@ def pca_psnr(train: np.ndarray, val: np.ndarray, k: int) -> float:
 
 
 class PerceptualDistance(pl.Callback):
-    """LPIPS(alex) between validation crops and reconstructions, where AlexNet's weights are at hand."""
+    """LPIPS(alex) between validation crops and reconstructions, where AlexNet's weights are at hand.
+
+    It takes longer than all else that is validated: of the validations only one in `every`, and the last, has it.
+    """
 
     def __init__(self, every: int):
         self.every = every
@@ -150,10 +153,14 @@ class PerceptualDistance(pl.Callback):
         except UserError as error:
             module.print(f"LPIPS is left out of the log: {error}")
 
+    def due(self, trainer: pl.Trainer) -> bool:
+        """Whether this epoch's validation has it."""
+        epoch, between = trainer.current_epoch + 1, trainer.check_val_every_n_epoch
+        return self.network is not None and (epoch == trainer.max_epochs or epoch // between % self.every == 0)
+
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        epoch = trainer.current_epoch + 1
-        if self.network is None or (epoch != trainer.max_epochs and epoch % self.every):
+        if not self.due(trainer):
             return
         distances = []
         for crops in trainer.datamodule.val:
@@ -210,6 +217,8 @@ class Curve(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
         figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
+        if not any(isinstance(c, PerceptualDistance) and c.due(trainer) for c in trainer.callbacks):
+            figures.pop("val/lpips", None)  # Lightning keeps the last one that there was
         row = {name.removeprefix("val/"): value for name, value in figures.items() if name.startswith("val/")}
         self.rows.append({"images": float(module.images_seen), **row})
         now = time.perf_counter()

@@ -63,7 +63,8 @@ def model_card(name: str, training: dict[str, Any], curve: list[dict[str, float]
     start = f", {here:,} of them in this run, which started from `{training['start_from']}`" if seen != here else ""
     names = sorted({k for row in curve for k in row} - {"images"})
     chosen = sorted({round(i * (len(curve) - 1) / max(1, POINTS - 1)) for i in range(POINTS)}) if curve else []
-    table = [f"| pictures seen | {' | '.join(names)} |", f"|{'---|' * (len(names) + 1)}"]
+    since = "pictures seen" if seen == here else "pictures seen in this run"
+    table = [f"| {since} | {' | '.join(names)} |", f"|{'---|' * (len(names) + 1)}"]
     for row in (curve[i] for i in chosen):
         cells = [f"{row[k]:.4g}" if k in row else "" for k in names]
         table.append(f"| {int(row['images']):,} | {' | '.join(cells)} |")
