@@ -31,6 +31,7 @@ def build_callbacks(cfg: DictConfig, folder: Path) -> list[pl.Callback]:
     found: list[pl.Callback] = [
         ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
         Pace(),
+        LastValidation(),
         CheckpointsWithinEpochs(folder / "last.ckpt", c.checkpoint_steps),
     ]
     if c.pca_line:
@@ -76,6 +77,14 @@ class CheckpointsWithinEpochs(pl.Callback):
         due = self.every > 0 and (index + 1) % self.every == 0 and not trainer.is_last_batch
         if due and hasattr(trainer.datamodule.train, "load_state_dict"):
             trainer.save_checkpoint(self.path, weights_only=False)
+
+
+class LastValidation(pl.Callback):
+    """Validates after the last epoch, whatever `trainer.validate_every` is: a finished model's figures are its own."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
 
 
 class Pace(pl.Callback):

@@ -74,11 +74,6 @@ def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> fl
         from vaegan.training import tracker
 
         return tracker.run(cfg, folder)
-    if cfg.trainer.epochs % cfg.trainer.validate_every:
-        raise UserError(
-            f"trainer.epochs={cfg.trainer.epochs} is no multiple of trainer.validate_every="
-            f"{cfg.trainer.validate_every}: the finished model would not be validated"
-        )
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
     pl.seed_everything(cfg.seed, verbose=False)
