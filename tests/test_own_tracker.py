@@ -229,6 +229,6 @@ def test_it_agrees_with_its_teacher_on_people_it_never_saw(shipped, data_dir, mo
                 apart.append(np.linalg.norm((one.mesh - other.mesh)[:, :2], axis=1).mean() / eyes)
                 mine.append(one.blendshapes), true.append(other.blendshapes)
                 pose[0].append(head_pose(one.mesh)), pose[1].append(head_pose(other.mesh))
-    assert np.median(apart) < 0.05 and np.percentile(apart, 95) < 0.1
-    assert correlation(np.array(mine), np.array(true)) > 0.5
-    assert correlation(np.array(pose[0]), np.array(pose[1])) > 0.8
+    assert np.median(apart) < 0.02 and np.percentile(apart, 95) < 0.04
+    assert correlation(np.array(mine), np.array(true)) > 0.9
+    assert correlation(np.array(pose[0]), np.array(pose[1])) > 0.85

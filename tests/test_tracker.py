@@ -101,6 +101,38 @@ def test_a_new_video_begins_with_its_largest_face(monkeypatch):
     assert place(tracker.track(PICTURE)) == (500, 200, 160)
 
 
+class HesitantBackend(ScriptedBackend):
+    """Sees a face only three fifths of the way from the region to where it is; `restless`: another way each time."""
+
+    restless = False
+
+    def detect(self, image):
+        self.looks = 0
+        return [Detection(CropTransform(x + 0.3 * side, y, side * 1.3), 0.9) for x, y, side in self.faces]
+
+    def landmarks(self, image, roi):
+        self.looks += 1
+        ((x, y, side),) = self.faces
+        region = np.array([roi.cx, roi.cy, roi.side / self.roi_scale])
+        seen = region + 0.6 * (np.array([x, y, side]) - region)
+        seen[0] += 0.1 * side * (-1) ** self.looks * self.restless
+        return Landmarks(mesh_at(*seen), 0.99, np.zeros(52, np.float32))
+
+
+@pytest.mark.parametrize("restless", [False, True])
+def test_a_new_face_is_looked_at_until_its_region_rests_but_not_for_ever(monkeypatch, restless):
+    tracker = scripted(monkeypatch, [])
+    tracker.backend = HesitantBackend([(200, 200, 100)])
+    tracker.backend.restless = restless
+    x, y, side = mesh_box(tracker.track(PICTURE).mesh)
+    assert abs(x - 200) < (8 if restless else 1) and abs(y - 200) < 1 and abs(side - 100) < 2
+    assert tracker.backend.looks == 8 if restless else tracker.backend.looks < 8
+    tracker.track(PICTURE)
+    looks = tracker.backend.looks
+    tracker.track(PICTURE)
+    assert tracker.backend.looks == looks + 1  # and once a frame from then on
+
+
 def test_smoothing_steadies_a_resting_face(monkeypatch):
     def jitter(smoothing):
         tracker = scripted(monkeypatch, [(200, 200, 100)], smoothing)

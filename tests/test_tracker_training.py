@@ -28,6 +28,9 @@ LANDMARKER = {
     "features": 24,
     "components": 6,
     "roi_scale": 1.35,
+    "patch": 16,
+    "patch_widths": [4, 6, 8, 8],
+    "patch_features": 8,
 }
 DETECTOR = {"widths": [4, 6, 8, 8, 8], "blocks": [0, 0, 1, 0, 0], "head": 8}
 
@@ -191,6 +194,34 @@ def test_networks_give_what_they_promise_and_folding_changes_nothing():
             assert torch.allclose(one, other, atol=1e-4)
 
 
+def test_the_second_look_sees_eyes_and_mouth_where_the_mesh_has_them_and_both_eyes_alike():
+    net = FaceLandmarker(**LANDMARKER).eval()
+    base, _ = symmetric_points()
+    seen = {}
+    for name in ("eye", "mouth"):
+        getattr(net, name).register_forward_hook(
+            lambda module, inputs, output, name=name: seen.update({name: inputs[0]})
+        )
+    region = CropTransform(0.52, 0.47, 1 / (1.35 * 1.1), 0.4)  # shifted, smaller than usual, turned
+    mesh = region.to_picture(base + np.array([0.5, 0.5, 0]), 1.0).astype(np.float32)
+    size, crop = 128, np.zeros((128, 128, 3), np.uint8)
+    for points, colour in (((33, 133), (250, 0, 0)), ((362, 263), (250, 0, 0)), ((61, 291), (0, 250, 0))):
+        centre = mesh[list(points), :2].mean(0) * size
+        cv2.circle(crop, [round(float(v)) for v in centre], 4, colour, -1)
+    outer = mesh[[33, 263], :2] * size
+    for corner in outer:  # a mark on the side away from the nose
+        cv2.circle(crop, [round(float(v)) for v in corner], 2, (0, 0, 250), -1)
+    shape = torch.tensor([[0.0] * 6 + [0.02, -0.03, -np.log(1.1), 0.4]])
+    with torch.no_grad():
+        net._again(torch.from_numpy(crop)[None].permute(0, 3, 1, 2) / 255, torch.from_numpy(mesh)[None], shape)
+    middle = LANDMARKER["patch"] // 2
+    for patch, channel in ((seen["eye"][0], 0), (seen["eye"][1], 0), (seen["mouth"][0], 1)):
+        y, x = np.unravel_index(patch[channel].argmax().item(), patch[channel].shape)
+        assert abs(y - middle) <= 2 and abs(x - middle) <= 2
+    right, left = (patch[2].sum(0).argmax().item() for patch in seen["eye"])
+    assert right > middle and left > middle
+
+
 def test_the_mirror_swaps_left_and_right_and_nothing_else():
     index = mirrored_blendshapes()
     assert (index[index] == np.arange(52)).all()
@@ -216,8 +247,8 @@ def test_a_mesh_comes_back_from_its_code_and_place():
     # Seen in a region that is off by a tenth, a fifth larger and turned: shift, log scale and roll say so.
     region = CropTransform(cx - 6, cy + 4, side * LANDMARKER["roi_scale"] * 1.2, roll - 0.3)
     at = region.to_crop(np.array([[cx, cy]]), 1.0)[0] - 0.5
-    place = torch.tensor([[*at, -np.log(1.2), 0.3]], dtype=torch.float32)
-    decoded = net.mesh(torch.from_numpy(code.astype(np.float32))[None], place)[0].numpy()
+    shape = torch.tensor([[*code, *at, -np.log(1.2), 0.3]], dtype=torch.float32)
+    decoded = net.mesh(shape)[0].numpy()
     assert np.abs(decoded - region.to_crop(mesh, 1.0)).max() < 0.006
 
 

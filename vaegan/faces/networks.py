@@ -2,7 +2,8 @@
 
 Both see RGB in [0, 1] and use plain 3 x 3 convolutions: at these sizes depthwise ones save multiplications but not
 time on a CPU. The detector follows CenterNet (Zhou et al. 2019, "Objects as Points"): a heat map of face centres, and
-at each centre the box. The landmarker regresses a code of a linear mesh model and a similarity transform.
+at each centre the box. The landmarker regresses a code of a linear mesh model and a similarity transform; then it looks
+again at eyes and mouth where that mesh has them, as the attention mesh does (Grishchenko et al. 2020).
 """
 
 from collections.abc import Sequence
@@ -51,9 +52,16 @@ class FaceLandmarker(nn.Module):
         features: width of the vector that all heads read.
         components: length of the mesh code.
         roi_scale: side of the crop / side of the mesh box in the face's usual place.
+        patch: px of the squares in which each eye and the mouth are looked at again; divisible by 8.
+        patch_widths: channels of the four layers that do so; all but the third halve the square.
+        patch_features: numbers that each of the three squares adds.
 
     The mesh model (`mesh_mean`, `mesh_basis`) is data, set once from the labels by `set_mesh_model`.
     """
+
+    PATCHES = (((33, 133), 0.44, True), ((362, 263), 0.44, False), ((61, 291), 0.56, False))
+    """Right eye with its brow, left eye, mouth: the points in whose middle the square lies, its side / side of the mesh
+    box, and whether it is mirrored: one network sees both eyes, the nose on the same side."""
 
     def __init__(
         self,
@@ -63,9 +71,12 @@ class FaceLandmarker(nn.Module):
         features: int,
         components: int,
         roi_scale: float,
+        patch: int,
+        patch_widths: Sequence[int],
+        patch_features: int,
     ) -> None:
         super().__init__()
-        self.size, self.components, self.roi_scale = size, components, roi_scale
+        self.size, self.components, self.roi_scale, self.patch = size, components, roi_scale, patch
         channels = [3, *widths]
         self.trunk = nn.Sequential(
             *[_stage(channels[i], w, b) for i, (w, b) in enumerate(zip(widths, blocks, strict=True))]
@@ -74,6 +85,9 @@ class FaceLandmarker(nn.Module):
         self.features = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * cells, features), nn.ReLU(inplace=True))
         self.shape = nn.Linear(features, components + 4)  # code, shift x and y, log scale, roll
         self.presence = nn.Linear(features, 1)
+        self.eye, self.mouth = (_patch_network(patch, patch_widths, patch_features) for _ in range(2))
+        features += 3 * patch_features
+        self.refinement = nn.Linear(features, components + 4)
         self.expression = nn.Sequential(
             nn.Linear(features + components, features // 2),
             nn.ReLU(inplace=True),
@@ -82,8 +96,9 @@ class FaceLandmarker(nn.Module):
         self.register_buffer("mesh_mean", torch.zeros(POINTS * 3))
         self.register_buffer("mesh_basis", torch.zeros(components, POINTS * 3))
         nn.init.constant_(self.expression[-1].bias, -2.5)  # most blendshapes are near zero
-        nn.init.normal_(self.shape.weight, std=1e-3)
-        nn.init.zeros_(self.shape.bias)
+        for layer in (self.shape, self.refinement):
+            nn.init.normal_(layer.weight, std=1e-3)
+            nn.init.zeros_(layer.bias)
 
     def set_mesh_model(self, mean: Tensor, basis: Tensor) -> None:
         """Mean (1434,) and basis (components, 1434) of upright meshes, in sides of the mesh box around its centre;
@@ -97,20 +112,67 @@ class FaceLandmarker(nn.Module):
         Returns the mesh (N, 478, 3) in sides of the crop from its top left corner (z likewise scaled, no origin), the
         logit (N,) that a face is there, and the logits (N, 52) of the blendshapes.
         """
+        return self.look(crops)[1:]
+
+    def look(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As `forward`, and before the rest the mesh (N, 478, 3) of the first look, from the whole crop alone."""
         features = self.features(self.trunk(crops * 2 - 1))
         shape = self.shape(features)
-        code, pose = shape[:, : self.components], shape[:, self.components :]
-        blendshapes = self.expression(torch.cat([features, code], 1))
-        return self.mesh(code, pose), self.presence(features)[:, 0], blendshapes
+        first = self.mesh(shape)
+        features_there = torch.cat([features, self._again(crops, first.detach(), shape.detach())], 1)
+        shape = shape + self.refinement(features_there)
+        blendshapes = self.expression(torch.cat([features_there, shape[:, : self.components]], 1))
+        return first, self.mesh(shape), self.presence(features)[:, 0], blendshapes
 
-    def mesh(self, code: Tensor, pose: Tensor) -> Tensor:
-        """Code (N, components) and similarity (N, 4) to the mesh (N, 478, 3) in sides of the crop."""
-        upright = torch.addmm(self.mesh_mean, code, self.mesh_basis).view(-1, POINTS, 3)
+    def _again(self, crops: Tensor, mesh: Tensor, shape: Tensor) -> Tensor:
+        """What eyes and mouth (N, 3 * patch_features) show, cut from the crops where the mesh has them."""
+        _, along, across, _ = self._place(shape)
+        maps = []
+        for points, side, mirrored in self.PATCHES:
+            centre = mesh[:, points, :2].mean(1)
+            sides = [-side * along if mirrored else side * along, side * across]
+            maps.append(torch.stack([*sides, 2 * centre - 1], 2))
+        extent = (len(crops), 3, self.patch, self.patch)
+        patches = [
+            nn.functional.grid_sample(
+                crops, nn.functional.affine_grid(m, extent, align_corners=False), "bilinear", "border", False
+            )
+            for m in maps
+        ]
+        n = len(crops)
+        eyes = torch.cat(patches[:2]).contiguous(memory_format=torch.channels_last) * 2 - 1
+        mouth = patches[2].contiguous(memory_format=torch.channels_last) * 2 - 1
+        eyes = self.eye(eyes)
+        return torch.cat([eyes[:n], eyes[n:], self.mouth(mouth)], 1)
+
+    def _place(self, shape: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scale (N,) of the mesh in sides of the crop, its axes times that scale (N, 2) each, its middle (N, 2)."""
+        pose = shape[:, self.components :].float()
         scale = pose[:, 2].clamp(-2, 2).exp() / self.roi_scale
-        c, s, zero = scale * pose[:, 3].cos(), scale * pose[:, 3].sin(), torch.zeros_like(scale)
-        turn = torch.stack([c, s, zero, -s, c, zero, zero, zero, scale], 1).view(-1, 3, 3)
-        shift = torch.cat([pose[:, :2] + 0.5, zero[:, None]], 1)
-        return torch.baddbmm(shift[:, None], upright, turn)
+        c, s = scale * pose[:, 3].cos(), scale * pose[:, 3].sin()
+        return scale, torch.stack([c, s], 1), torch.stack([-s, c], 1), pose[:, :2] + 0.5
+
+    def mesh(self, shape: Tensor) -> Tensor:
+        """Code and similarity (N, components + 4) to the mesh (N, 478, 3) in sides of the crop, in float32."""
+        with torch.autocast(shape.device.type, enabled=False):
+            code = shape[:, : self.components].float()
+            upright = torch.addmm(self.mesh_mean, code, self.mesh_basis).view(-1, POINTS, 3)
+            scale, along, across, middle = self._place(shape)
+            zero = torch.zeros_like(scale)
+            turn = torch.cat([along, zero[:, None], across, zero[:, None], torch.stack([zero, zero, scale], 1)], 1)
+            shift = torch.cat([middle, zero[:, None]], 1)
+            return torch.baddbmm(shift[:, None], upright, turn.view(-1, 3, 3))
+
+
+def _patch_network(size: int, widths: Sequence[int], features: int) -> nn.Sequential:
+    """A square of size px (N, 3, size, size) in [-1, 1] to (N, features)."""
+    layers = zip([3, *widths[:-1]], widths, (2, 2, 1, 2), strict=True)
+    return nn.Sequential(
+        *[_Conv(channels, width, stride) for channels, width, stride in layers],
+        nn.Flatten(),
+        nn.Linear(widths[-1] * (size // 8) ** 2, features),
+        nn.ReLU(inplace=True),
+    )
 
 
 class FaceDetector(nn.Module):

@@ -20,6 +20,10 @@ FIRST_PRESENCE, NEW_PRESENCE = 0.1, 0.75
 second on; between a half and that it gets a third. Hair, lettering and hands that a detector takes for faces hover
 around a half."""
 
+SETTLED, SETTLING_LOOKS = 0.01, 6
+"""A new face is looked at again, at most so many times, until its region moves and grows by less than this share of its
+side: the crop of a whole clip hangs on the first frame, and half a face behind a hand is not seen at first sight."""
+
 MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
 """More movement than this between frames, in face sizes and as a ratio of sizes, is a cut or a lost face, not a head:
 at 25 frames/s a nod of the whole head stays below a tenth."""
@@ -131,8 +135,21 @@ class FaceTracker:
             if seen.presence < enough or not 1 < region.side < 4 * max(image.shape):
                 return None
             if look and seen.presence >= NEW_PRESENCE:
-                return seen
+                return self._settled(image, seen)
         return None
+
+    def _settled(self, image: np.ndarray, seen: Landmarks) -> Landmarks:
+        """The face as it is seen once its region has come to rest, or as it was last seen well."""
+        for _ in range(SETTLING_LOOKS):
+            region = face_region(seen.mesh)
+            again = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
+            if again.presence < NEW_PRESENCE:
+                return seen
+            seen, now = again, face_region(again.mesh)
+            moved = math.hypot(now.cx - region.cx, now.cy - region.cy) / region.side
+            if max(moved, abs(math.log(now.side / region.side))) < SETTLED:
+                break
+        return seen
 
     def _upright(self, image: np.ndarray, seen: Landmarks) -> bool:
         """Whether the face is the way round in which it was seen.

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.faces.blendshapes import BLENDSHAPES
+from vaegan.faces.geometry import FACE_POINTS
 from vaegan.faces.networks import FaceDetector, FaceLandmarker
 from vaegan.training.ema import averaged
 
 OUTER_EYES = (33, 263)
+FOREHEAD, CHIN = 10, 152
 
 # Rings and lines of MediaPipe's mesh (face_mesh_connections.py) where a pixel of error shows.
 _EYES = """33 7 163 144 145 153 154 155 133 173 157 158 159 160 161 246
@@ -74,7 +76,7 @@ class LandmarkerTraining(_Distilled):
     Args:
         net: its mesh model is set.
         blendshape_spread: standard deviation (52,) of each blendshape in the data.
-        weights: of the loss terms `points`, `openings`, `blendshapes`, `presence`.
+        weights: of the loss terms `points`, `first_points`, `openings`, `box`, `pose`, `blendshapes`, `presence`.
         schedule: arguments of `_Distilled`.
     """
 
@@ -86,8 +88,8 @@ class LandmarkerTraining(_Distilled):
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """batch: as LandmarkerBatches makes them."""
-        mesh, presence, blendshapes = self.net(as_input(batch["crops"]))
-        terms = landmarker_losses(mesh, presence, blendshapes, batch, self.point_weights, self.blendshape_weights)
+        found = self.net.look(as_input(batch["crops"]))
+        terms = landmarker_losses(*found, batch, self.point_weights, self.blendshape_weights)
         total = sum(self.weights[name] * term for name, term in terms.items())
         self.log_dict({"loss": total, **terms}, prog_bar=True)
         return total
@@ -103,9 +105,9 @@ def point_weights() -> Tensor:
 
 
 def blendshape_weights(spread: Tensor) -> Tensor:
-    """Weight (52,) of each blendshape's squared error: the inverse of its variance (not below .05 squared), so that
-    knowing nothing costs 1; twice that for jaw, blinks and smiles."""
-    weights = 1 / spread.clamp_min(0.05).square()
+    """Weight (52,) of each blendshape's squared error: the inverse of its standard deviation (not below .02), so that
+    each counts by how much it moves, scaled so that knowing nothing costs 1; twice that for jaw, blinks and smiles."""
+    weights = 1 / (spread.clamp_min(0.02) * spread.mean())
     for i, name in enumerate(BLENDSHAPES):
         if name.startswith(("jawOpen", "eyeBlink", "mouthSmile")):
             weights[i] *= 2
@@ -113,6 +115,7 @@ def blendshape_weights(spread: Tensor) -> Tensor:
 
 
 def landmarker_losses(
+    first: Tensor,
     mesh: Tensor,
     presence: Tensor,
     blendshapes: Tensor,
@@ -122,23 +125,45 @@ def landmarker_losses(
 ) -> dict[str, Tensor]:
     """The loss terms, each a mean over the crops with a face (`presence`: over all).
 
-    points: weighted L1 in outer-eye distances (in space, so that profiles do not count more). openings: L1 between
-    the mouth's and eyelids' openings, likewise. blendshapes: weighted squared error. presence: binary cross-entropy.
+    points, first_points: weighted L1 in outer-eye distances (in space, so that profiles do not count more), of the
+    mesh and of the first look's. openings: L1 between the mouth's and eyelids' openings, likewise. box: L1 of the
+    mesh box's four sides, likewise: crops hang on it. pose: L1 between unit vectors along the head's three axes.
+    blendshapes: weighted squared error. presence: binary cross-entropy.
     """
-    there = target["present"]
+    there, true = target["present"], target["mesh"]
     faces = there.sum().clamp_min(1)
-    eyes = (target["mesh"][:, OUTER_EYES[0]] - target["mesh"][:, OUTER_EYES[1]]).norm(dim=1)
-    unit = (there / eyes.clamp_min(0.05) / faces)[:, None]
-    points = ((mesh - target["mesh"]).abs() * point_weights).mean((1, 2))[:, None] * unit
+    eyes = (true[:, OUTER_EYES[0]] - true[:, OUTER_EYES[1]]).norm(dim=1)
+    unit = there / eyes.clamp_min(0.05) / faces
+
+    def in_eyes(error: Tensor) -> Tensor:
+        return (error.flatten(1).mean(1) * unit).sum()
+
     upper, lower = zip(*OPENINGS, strict=True)
-    openings = (mesh[:, upper] - mesh[:, lower]) - (target["mesh"][:, upper] - target["mesh"][:, lower])
-    squared = ((blendshapes.sigmoid() - target["blendshapes"]).square() * blendshape_weights).mean(1)
+    openings = (mesh[:, upper] - mesh[:, lower]) - (true[:, upper] - true[:, lower])
+    axes = (head_axes(mesh) - head_axes(true)).abs().mean((1, 2))
+    squared = ((blendshapes.float().sigmoid() - target["blendshapes"]).square() * blendshape_weights).mean(1)
     return {
-        "points": points.sum(),
-        "openings": (openings[..., :2].norm(dim=2).mean(1)[:, None] * unit).sum(),
+        "points": in_eyes((mesh - true).abs() * point_weights),
+        "first_points": in_eyes((first - true).abs() * point_weights),
+        "openings": in_eyes(openings[..., :2].norm(dim=2)),
+        "box": in_eyes((_box(mesh) - _box(true)).abs()),
+        "pose": (axes * there).sum() / faces,
         "blendshapes": (squared * there).sum() / faces,
-        "presence": nn.functional.binary_cross_entropy_with_logits(presence, there),
+        "presence": nn.functional.binary_cross_entropy_with_logits(presence.float(), there),
     }
+
+
+def _box(mesh: Tensor) -> Tensor:
+    """Mesh (N, 478, 3) to the least and greatest x and y (N, 4) of the face's points."""
+    low, high = mesh[:, :FACE_POINTS, :2].aminmax(dim=1)
+    return torch.cat([low, high], 1)
+
+
+def head_axes(mesh: Tensor) -> Tensor:
+    """Mesh (N, 478, 3) to unit vectors (N, 3, 3) from eye to eye, from forehead to chin, and across both."""
+    across = nn.functional.normalize(mesh[:, OUTER_EYES[1]] - mesh[:, OUTER_EYES[0]], dim=1, eps=1e-6)
+    down = nn.functional.normalize(mesh[:, CHIN] - mesh[:, FOREHEAD], dim=1, eps=1e-6)
+    return torch.stack([across, down, torch.linalg.cross(across, down)], 1)
 
 
 class DetectorTraining(_Distilled):
