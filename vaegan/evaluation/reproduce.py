@@ -183,7 +183,7 @@ def _guess(models: Models, found: dict[str, Evaluation], sources: Sources, plan:
     trained = "; ".join(str(model.training.get("command", "python train.py")) for model in pair)
     return Claim(
         GUESS,
-        f"{verdict}; {'; '.join(parts)}; {seen} images seen",
+        f"{verdict}; {'; '.join(parts)}; {seen} images seen, one run each: the intervals are over clips, not over runs",
         f"{trained}; vaegan reproduce --clip-model DIR --stills-model DIR",
     )
 

@@ -130,6 +130,7 @@ def _schedule(model: FaceModel) -> str:
     if not seen:
         return f"`{model.name}`: not told by its card."
     before = model.training.get("start_from")
-    start = f", of them the first by `{before}`, from which it starts" if before else ""
+    earlier = f"an earlier `{before}`" if before == model.name else f"`{before}`"
+    start = f", of them the first by {earlier}, from which it starts" if before else ""
     took = f", {hours} h" + (" for its own share" if before else "") if hours else ""
     return f"`{model.name}`: {seen / 1e6:.2f} million{start}{took}."
