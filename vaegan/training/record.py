@@ -56,7 +56,7 @@ def begin(folder: Path, name: str, command: str, logger: str, data: FaceData) ->
 
 def end(folder: Path, record: dict[str, Any], status: str, seconds: float, images: int) -> None:
     """Add how the run ended: "finished", "stopped" (Ctrl-C) or "failed"; seconds and images of all its sittings."""
-    record |= {"status": status, "ended": _now(), "seconds": round(seconds, 1), "images_seen": images}
+    record |= {"status": status, "ended": _now(), "seconds": round(seconds, 3), "images_seen": images}
     write(folder, record)
 
 
