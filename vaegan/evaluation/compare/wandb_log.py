@@ -46,13 +46,13 @@ def read_wandb(file: Path) -> Log:
         elif kind == "config":
             log.config |= _items(record.config.update)
         elif kind == "exit":
-            log.seconds = float(record.exit.runtime)
+            log.seconds = max(float(record.exit.runtime), log.seconds or 0.0)  # its own are whole seconds
         elif kind == "history":
             values = _items(record.history.item)
             grid = values.get("grid", {}).get("filenames") or grid
             step = values.get("trainer/global_step", values.get("_step", record.history.step.num))
             log.add(int(step), {k: v for k, v in values.items() if _is_figure(k, v)})
-            log.seconds = log.seconds or values.get("_runtime")
+            log.seconds = values.get("_runtime", log.seconds)
     log.record = log.config.pop("run", {})
     log.config.pop("_wandb", None)
     path = file.parent / "files" / grid[-1] if grid else None
