@@ -119,9 +119,9 @@ class FaceLandmarker(nn.Module):
         features = self.features(self.trunk(crops * 2 - 1))
         shape = self.shape(features)
         first = self.mesh(shape)
-        features_there = torch.cat([features, self._again(crops, first.detach(), shape.detach())], 1)
-        shape = shape + self.refinement(features_there)
-        blendshapes = self.expression(torch.cat([features_there, shape[:, : self.components]], 1))
+        seen = torch.cat([features, self._again(crops, first.detach(), shape.detach())], 1)
+        shape = shape + self.refinement(seen)
+        blendshapes = self.expression(torch.cat([seen, shape[:, : self.components]], 1))
         return first, self.mesh(shape), self.presence(features)[:, 0], blendshapes
 
     def _again(self, crops: Tensor, mesh: Tensor, shape: Tensor) -> Tensor:

@@ -110,9 +110,7 @@ class FaceTracker:
         seen = self.backend.landmarks(image, self._last.scaled(self.backend.roi_scale))
         if seen.presence < MIN_PRESENCE:
             return None
-        now = face_region(seen.mesh)
-        shift = math.hypot(now.cx - self._last.cx, now.cy - self._last.cy) / self._last.side
-        growth = max(now.side / self._last.side, self._last.side / max(now.side, 1e-6))
+        shift, growth = _change(self._last, face_region(seen.mesh))
         return None if shift > MAX_SHIFT or growth > MAX_GROWTH else seen
 
     def _all(self, image: np.ndarray) -> list[Landmarks]:
@@ -145,9 +143,9 @@ class FaceTracker:
             again = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
             if again.presence < NEW_PRESENCE:
                 return seen
-            seen, now = again, face_region(again.mesh)
-            moved = math.hypot(now.cx - region.cx, now.cy - region.cy) / region.side
-            if max(moved, abs(math.log(now.side / region.side))) < SETTLED:
+            seen = again
+            shift, growth = _change(region, face_region(seen.mesh))
+            if shift < SETTLED and growth < 1 + SETTLED:
                 break
         return seen
 
@@ -248,6 +246,12 @@ def _prepared(image: np.ndarray) -> tuple[np.ndarray, float]:
         extent = [max(1, round(n * scale)) for n in image.shape[1::-1]]
         image = cv2.resize(image, extent, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(image), scale
+
+
+def _change(before: CropTransform, now: CropTransform) -> tuple[float, float]:
+    """How far a region has moved, in its sides, and by which factor it has grown or shrunk, 1 or more."""
+    shift = math.hypot(now.cx - before.cx, now.cy - before.cy) / before.side
+    return shift, max(now.side / before.side, before.side / max(now.side, 1e-6))
 
 
 def _same(one: CropTransform, other: CropTransform) -> bool:
