@@ -9,14 +9,16 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 import vaegan.training.tracker as training
+from vaegan.data import tracker_data
 from vaegan.data.tracker_augment import mirrored_blendshapes
-from vaegan.data.tracker_data import HELD_OUT, TRAIN, Group
+from vaegan.data.tracker_data import HELD_OUT, TRAIN, Group, Sample, reshaped
 from vaegan.data.tracker_mosaic import Composition, target_maps
 from vaegan.data.tracker_samples import fit_mesh_model, upright
 from vaegan.errors import UserError
+from vaegan.faces.backend import Landmarks
 from vaegan.faces.blendshapes import BLENDSHAPES
-from vaegan.faces.geometry import CropTransform, mesh_box, mesh_roll
-from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms
+from vaegan.faces.geometry import CropTransform, face_region, mesh_box, mesh_roll
+from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, fuse_activations
 from vaegan.faces.own import OwnBackend, peaks
 from vaegan.training.run import CONF
 from vaegan.training.tracker_card import CurveFile
@@ -165,6 +167,31 @@ def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(drawn, tmp_path, monk
         assert torch.equal(value, other["state_dict"][name]), f"{name} differs after going on"
 
 
+def test_a_run_starts_from_a_finished_tracker_and_its_card_keeps_the_run_before(drawn, tmp_path):
+    cfg = settings(tmp_path, "model.part=landmarker")
+    training.run(cfg, tmp_path / "first")
+    cfg.model.part = "detector"
+    training.run(cfg, tmp_path / "first")
+    cfg.model.part, cfg.start_from = "landmarker", str(tmp_path / "first/model")
+    cfg.model.landmarker_training.update({"rate": 0.0, "samples": 32, "weight_decay": 0.0})
+    training.run(cfg, tmp_path / "second")
+    first, second = (load_file(tmp_path / n / "model/weights.safetensors") for n in ("first", "second"))
+    assert {name for name in first if name.startswith("landmarker.")} == set(second)
+    for name, value in second.items():
+        assert torch.equal(value, first[name]) or "running" in name, f"{name} is not where it was"
+    card = (tmp_path / "second/model/README.md").read_text()
+    assert "32 samples, from the weights of `model`" in card and "## Landmarker, the run before" in card
+    assert "192 samples" in card and "| 12 |" in card
+    assert str(tmp_path) not in card
+
+    cfg.model.landmarker.features = 25
+    with pytest.raises(UserError, match="has other layers than this configuration"):
+        training.run(cfg, tmp_path / "third")
+    cfg.start_from = str(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="weights"):
+        training.run(cfg, tmp_path / "third")
+
+
 def test_missing_data_is_said_in_one_line(tmp_path):
     cfg = settings(tmp_path)
     cfg.model.data = str(tmp_path / "nowhere")
@@ -192,6 +219,23 @@ def test_networks_give_what_they_promise_and_folding_changes_nothing():
         assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in (*landmarker.modules(), *detector.modules()))
         for one, other in zip(before, [*landmarker(crops), detector(images)], strict=True):
             assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_fused_activations_change_nothing_but_speed_at_any_size():
+    torch.manual_seed(0)
+    for net, size in ((FaceLandmarker(**LANDMARKER), (32, 32)), (FaceDetector(**DETECTOR), (64, 96))):
+        net.eval()
+        fold_batch_norms(net), net.to(memory_format=torch.channels_last)
+        images = [torch.rand(1, 3, *size), torch.rand(3, 3, *size)]
+        if isinstance(net, FaceDetector):
+            images.append(torch.rand(1, 3, 160, 32))
+        with torch.inference_mode():
+            before = [net(x) for x in images]
+            fuse_activations(net, images[0])
+            assert any("Fused" in type(m).__name__ for m in net.modules()) == torch.backends.mkldnn.is_available()
+            for x, expected in zip(images, before, strict=True):
+                for one, other in zip(net(x), expected, strict=True):
+                    assert torch.allclose(one, other, atol=1e-4)
 
 
 def test_the_second_look_sees_eyes_and_mouth_where_the_mesh_has_them_and_both_eyes_alike():
@@ -250,6 +294,73 @@ def test_a_mesh_comes_back_from_its_code_and_place():
     shape = torch.tensor([[*code, *at, -np.log(1.2), 0.3]], dtype=torch.float32)
     decoded = net.mesh(shape)[0].numpy()
     assert np.abs(decoded - region.to_crop(mesh, 1.0)).max() < 0.006
+
+
+def test_a_reshaped_picture_moves_its_mesh_with_its_face():
+    """Marks on a picture are found where the reshaped mesh says, though it is stretched and bulged by many px."""
+    group = drawn_group("faces", 4, side=160)
+    mesh = group.mesh_px(0)
+    points = [33, 263, 61, 10, 152, 5]
+    image = np.zeros((160, 160, 3), np.uint8)
+    for x, y in mesh[points, :2]:
+        cv2.circle(image, (round(float(x - 0.5)), round(float(y - 0.5))), 2, (255, 255, 255), -1)
+    moved_by = []
+    for seed in range(5):
+        out, (moved,) = reshaped(image, [mesh], np.random.default_rng(seed))
+        assert out.shape == image.shape and moved.shape == (478, 3)
+        for i in points:
+            x, y = (round(float(v - 0.5)) for v in moved[i, :2])
+            if 4 < x < 155 and 4 < y < 155:
+                assert out[y - 1 : y + 2, x - 1 : x + 2].max() > 100
+        moved_by.append(np.linalg.norm((moved - mesh)[:, :2], axis=1).mean())
+    assert min(moved_by) > 1 and max(moved_by) < 16
+
+
+class _Teacher:
+    """A backend that always says the same of a region: `shift` sides beside it."""
+
+    roi_scale = 1.0
+
+    def __init__(self, shift: float, presence: float = 1.0) -> None:
+        self.shift, self.presence = shift, presence
+
+    def landmarks(self, image, roi):
+        mesh = roi.to_picture(symmetric_points()[0] + [0.5 + self.shift, 0.5, 0], 1.0).astype(np.float32)
+        return Landmarks(mesh, self.presence, np.full(52, 0.25, np.float32))
+
+
+def test_the_teacher_is_believed_only_about_the_face_that_was_meant(monkeypatch):
+    """Training pictures come once more with another face; what it says of some other place is left out."""
+    group = drawn_group("faces", 2)
+    samples = [
+        Sample(group.images[i], split, -1, [group.mesh_px(i)], [np.zeros(52)])
+        for i, split in enumerate((TRAIN, HELD_OUT))
+    ]
+    for teacher, expected in ((_Teacher(0.02), 4), (_Teacher(0.3), 2), (_Teacher(0.0, presence=0.2), 2)):
+        tracker = type("Tracker", (), {"backend": teacher})
+        monkeypatch.setattr(tracker_data, "FaceTracker", lambda name, tracker=tracker: tracker)
+        made = list(tracker_data._with_reshaped(iter(samples), 2))
+        assert len(made) == expected and [s.split for s in made] == [TRAIN] * (expected - 1) + [HELD_OUT]
+    made = list(tracker_data._with_reshaped(iter(samples[:1]), 0))
+    assert len(made) == 1
+
+
+def test_backgrounds_that_are_no_faces_touch_none():
+    group = drawn_group("photos", 12, side=160)
+    batches = training.LandmarkerBatches(
+        {"photos": group}, symmetric_points()[1], size=32, roi_scale=1.35, batch=4, shares={"photos": 1},
+        negatives=1.0, spoiled=0.0, seed=0, start=0, count=1,
+    )  # fmt: skip
+    rng, found = np.random.default_rng(0), 0
+    for _ in range(60):
+        elsewhere = batches._background(rng)
+        if elsewhere:
+            found += 1
+            image, region = elsewhere
+            i = next(i for i in range(12) if np.array_equal(group.images[i], image))
+            face = face_region(group.mesh_px(i))
+            assert np.hypot(region.cx - face.cx, region.cy - face.cy) > (region.side / 1.35 + face.side) / 2
+    assert found > 20
 
 
 def test_target_maps_read_back_as_the_faces_they_were_made_of():

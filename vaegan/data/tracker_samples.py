@@ -3,6 +3,7 @@
 Batch k of a run is made from (seed, k) alone, so that a resumed run sees what an unbroken one would have seen.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -64,7 +65,8 @@ class Draw:
     """
 
     def __init__(self, groups: Mapping[str, Group], shares: Mapping[str, float]) -> None:
-        self._groups = [groups[name] for name in shares]
+        self.groups = {name: groups[name] for name in shares}
+        self._groups = list(self.groups.values())
         self._faces = [group.faces(TRAIN) for group in self._groups]
         self._upto = []
         for group, faces in zip(self._groups, self._faces, strict=True):
@@ -88,6 +90,7 @@ class LandmarkerBatches(Dataset):
         groups: what to draw from.
         shares: how often each group is drawn, relative.
         negatives: share of crops with no face in its place.
+        spoiled: share of crops that are covered, recoloured or made worse; the others stay as they are.
         start, count: the batches start..start + count - 1 are offered.
     """
 
@@ -101,11 +104,12 @@ class LandmarkerBatches(Dataset):
         batch: int,
         shares: Mapping[str, float],
         negatives: float,
+        spoiled: float,
         seed: int,
         start: int,
         count: int,
     ) -> None:
-        self.draw, self.negatives = Draw(groups, shares), negatives
+        self.draw, self.negatives, self.spoiled = Draw(groups, shares), negatives, spoiled
         self.mirror, self.mirror_blendshapes = mirror, mirrored_blendshapes()
         self.size, self.roi_scale, self.batch = size, roi_scale, batch
         self.seed, self.start, self.count = seed, start, count
@@ -153,13 +157,15 @@ class LandmarkerBatches(Dataset):
 
     def _negative(self, rng: Generator, other: np.ndarray | None) -> np.ndarray:
         kind = rng.random()
-        if kind < 0.15:
+        if kind < 0.1:
             return self._spoil(texture(self.size, rng), rng, other)
         group, face = self.draw(rng)
         image = group.picture(group.owner[face])
         region = face_region(group.mesh_px(face), self.roi_scale)
         side = region.side / self.roi_scale
-        if kind < 0.5:  # beside the face
+        if kind < 0.25 and (elsewhere := self._background(rng)):
+            image, region = elsewhere
+        elif kind < 0.5:  # beside the face
             angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.75, 1.6) * side
             cx, cy = region.cx + far * np.cos(angle), region.cy + far * np.sin(angle)
             region = CropTransform(cx, cy, region.side * rng.uniform(0.4, 1.2), rng.uniform(-np.pi, np.pi))
@@ -176,7 +182,26 @@ class LandmarkerBatches(Dataset):
         crop = warp(image, region.matrix(self.size), (self.size, self.size), border, colour)
         return self._spoil(crop, rng, other)
 
+    def _background(self, rng: Generator) -> tuple[np.ndarray, CropTransform] | None:
+        """A whole picture and a region of it, turned anyhow, that no face touches; None where none is soon found."""
+        group = self.draw.groups.get("photos")
+        if group is None:
+            return None
+        owner = rng.choice(group.owner[group.faces(TRAIN)])
+        image, faces = (
+            group.picture(owner),
+            [face_region(group.mesh_px(i)) for i in np.flatnonzero(group.owner == owner)],
+        )
+        for _ in range(10):
+            side = min(image.shape[:2]) * rng.uniform(0.1, 0.6)
+            cx, cy = rng.uniform(0, 1, 2) * image.shape[1::-1]
+            if all(math.hypot(cx - face.cx, cy - face.cy) > (side + face.side) / 2 for face in faces):
+                return image, CropTransform(cx, cy, side * self.roi_scale, rng.uniform(-np.pi, np.pi))
+        return None
+
     def _spoil(self, crop: np.ndarray, rng: Generator, other: np.ndarray | None) -> np.ndarray:
+        if rng.random() >= self.spoiled:
+            return np.ascontiguousarray(crop)
         if rng.random() < 0.3:
             crop = occlude(crop, rng, other)
         if rng.random() < 0.85:

@@ -93,6 +93,13 @@ class FaceLandmarker(nn.Module):
             nn.ReLU(inplace=True),
             nn.Linear(features // 2, BLENDSHAPES),
         )
+        points, sides, mirrored = zip(*self.PATCHES, strict=True)
+        sides = torch.tensor([[-side if turned else side, side] for side, turned in zip(sides, mirrored, strict=True)])
+        steps = (torch.arange(patch) * 2 + 1) / patch - 1
+        y, x = torch.meshgrid(steps, steps, indexing="ij")
+        self.register_buffer("patch_points", torch.tensor(points), persistent=False)
+        self.register_buffer("patch_sides", sides[:, :, None], persistent=False)
+        self.register_buffer("patch_grid", torch.stack([x, y, torch.ones_like(x)], 2).view(-1, 3), persistent=False)
         self.register_buffer("mesh_mean", torch.zeros(POINTS * 3))
         self.register_buffer("mesh_basis", torch.zeros(components, POINTS * 3))
         nn.init.constant_(self.expression[-1].bias, -2.5)  # most blendshapes are near zero
@@ -126,24 +133,17 @@ class FaceLandmarker(nn.Module):
 
     def _again(self, crops: Tensor, mesh: Tensor, shape: Tensor) -> Tensor:
         """What eyes and mouth (N, 3 * patch_features) show, cut from the crops where the mesh has them."""
-        _, along, across, _ = self._place(shape)
-        maps = []
-        for points, side, mirrored in self.PATCHES:
-            centre = mesh[:, points, :2].mean(1)
-            sides = [-side * along if mirrored else side * along, side * across]
-            maps.append(torch.stack([*sides, 2 * centre - 1], 2))
-        extent = (len(crops), 3, self.patch, self.patch)
-        patches = [
-            nn.functional.grid_sample(
-                crops, nn.functional.affine_grid(m, extent, align_corners=False), "bilinear", "border", False
-            )
-            for m in maps
-        ]
-        n = len(crops)
-        eyes = torch.cat(patches[:2]).contiguous(memory_format=torch.channels_last) * 2 - 1
-        mouth = patches[2].contiguous(memory_format=torch.channels_last) * 2 - 1
-        eyes = self.eye(eyes)
-        return torch.cat([eyes[:n], eyes[n:], self.mouth(mouth)], 1)
+        n, px, count = len(crops), self.patch, len(self.PATCHES)
+        with torch.autocast(crops.device.type, enabled=False):
+            _, along, across, _ = self._place(shape)
+            centres = mesh[:, self.patch_points, :2].mean(2)
+            axes = torch.stack([along, across], 1)[:, None] * self.patch_sides
+            places = torch.cat([axes, 2 * centres[:, :, None] - 1], 2)  # (N, patches, 3, 2): affine maps
+            grid = (self.patch_grid @ places).view(n, count * px, px, 2)
+            patches = nn.functional.grid_sample(crops, grid, "bilinear", "border", False)
+        patches = patches.view(n, 3, count, px, px).permute(2, 0, 3, 4, 1).contiguous().permute(0, 1, 4, 2, 3) * 2 - 1
+        eyes = self.eye(patches[:2].flatten(0, 1))
+        return torch.cat([eyes[:n], eyes[n:], self.mouth(patches[2])], 1)
 
     def _place(self, shape: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Scale (N,) of the mesh in sides of the crop, its axes times that scale (N, 2) each, its middle (N, 2)."""
@@ -226,3 +226,64 @@ def fold_batch_norms(module: nn.Module) -> None:
             child[1] = nn.Identity()
         else:
             fold_batch_norms(child)
+
+
+def fuse_activations(net: nn.Module, example: Tensor) -> None:
+    """Let oneDNN do each convolution of a network without batch normalisations together with what follows it (ReLU;
+    the sum of a residual block), its weights laid out for that once: in place, for inference on a CPU in float32; the
+    results stay. For a single picture, where torch itself takes a general path, this is a fifth faster.
+
+    Args:
+        net: in evaluation mode; where torch was built without oneDNN it is not changed.
+        example: an input of the size for which the weights are laid out; others will do too.
+    """
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")):
+        return
+    sizes: dict[nn.Module, list[int]] = {}
+    hooks = [
+        conv.register_forward_pre_hook(lambda conv, inputs: sizes.update({conv: list(inputs[0].shape)}))
+        for conv in net.modules()
+        if isinstance(conv, nn.Conv2d)
+    ]
+    with torch.inference_mode():
+        net(example)
+    for hook in hooks:
+        hook.remove()
+    _fuse(net, sizes)
+
+
+def _fuse(module: nn.Module, sizes: dict[nn.Module, list[int]]) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, _Conv):
+            setattr(module, name, _Fused(child[0], sizes))
+        elif isinstance(child, _Residual):
+            setattr(module, name, _FusedResidual(child, sizes))
+        else:
+            _fuse(child, sizes)
+
+
+class _Fused(nn.Module):
+    """A convolution of oneDNN and a ReLU."""
+
+    def __init__(self, conv: nn.Conv2d, sizes: dict[nn.Module, list[int]]) -> None:
+        super().__init__()
+        self.shape = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        weight = torch.ops.mkldnn._reorder_convolution_weight(conv.weight.detach(), *self.shape, sizes[conv])
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", conv.bias.detach(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *self.shape, "relu", [], "")
+
+
+class _FusedResidual(_Fused):
+    """A residual block: the sum and its ReLU belong to the second convolution."""
+
+    def __init__(self, block: _Residual, sizes: dict[nn.Module, list[int]]) -> None:
+        super().__init__(block.second[0], sizes)
+        self.first = _Fused(block.first[0], sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise.binary(
+            self.first(x), x, self.weight, self.bias, *self.shape, "add", 1.0, "relu", [], ""
+        )

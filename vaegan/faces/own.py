@@ -14,7 +14,7 @@ from torch import Tensor
 from vaegan.errors import UserError
 from vaegan.faces.backend import Detection, Landmarks
 from vaegan.faces.geometry import CropTransform
-from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms
+from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, fuse_activations
 
 FOLDER = Path(__file__).parent.parent / "pretrained" / "tracker"
 
@@ -60,11 +60,12 @@ class OwnBackend:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._detector, self._landmarker, config = load_networks(folder)
-        for net in (self._detector, self._landmarker):
-            fold_batch_norms(net)
-            net.to(memory_format=torch.channels_last)
         self.roi_scale = float(config["landmarker"]["roi_scale"])
         self._px = int(config["detection"]["size"])
+        for net, px in ((self._detector, self._px), (self._landmarker, self._landmarker.size)):
+            fold_batch_norms(net)
+            net.to(memory_format=torch.channels_last)
+            fuse_activations(net, _batch(np.zeros((px, px, 3), np.uint8)))
         self._min_score = float(config["detection"]["min_score"])
 
     def detect(self, image: np.ndarray) -> list[Detection]:

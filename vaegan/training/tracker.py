@@ -25,7 +25,8 @@ from vaegan.data.tracker_samples import LandmarkerBatches, fit_mesh_model
 from vaegan.errors import UserError
 from vaegan.faces.networks import FaceDetector, FaceLandmarker
 from vaegan.faces.own import load_networks
-from vaegan.training.tracker_card import CurveFile, write_card
+from vaegan.model import PRETRAINED
+from vaegan.training.tracker_card import CurveFile, keep_earlier, write_card
 from vaegan.training.tracker_modules import DetectorTraining, LandmarkerTraining
 from vaegan.training.tracker_presence import fit_presence_head
 from vaegan.training.tracker_validation import DetectorCheck, LandmarkerCheck
@@ -37,13 +38,15 @@ def run(cfg: DictConfig, folder: Path) -> None:
     """Train the parts that `cfg.model.part` names; the model folder is `folder`/model.
 
     Args:
-        cfg: as composed from conf/ with model=tracker; of it `model`, `seed`, `resume` and `trainer` are read.
-            `model.part` presence fits that head of a finished run again.
+        cfg: as composed from conf/ with model=tracker; of it `model`, `seed`, `resume`, `start_from` and `trainer`
+            are read. `model.part` presence fits that head of a finished run again. `start_from`: a tracker's model
+            folder, or `tracker`, the shipped one, whose weights the parts start from.
         folder: of this run. Where it (or `cfg.resume`) holds a broken-off run, that goes on; where it holds one part,
             the other one is added.
 
     Raises:
-        UserError: data, or the teacher's weights to label it with, are missing.
+        UserError: data, or the teacher's weights to label it with, are missing; `start_from` is no tracker, or one of
+            another architecture.
     """
     model = OmegaConf.to_container(cfg.model, resolve=True)
     if model["part"] not in ("landmarker", "detector", "both", "presence"):
@@ -55,6 +58,7 @@ def run(cfg: DictConfig, folder: Path) -> None:
     cv2.setNumThreads(1)  # its threads and torch's would wait for each other
     trainer = {name: cfg.trainer[name] for name in ("accelerator", "devices", "precision")}
     model |= {"seed": cfg.seed, "trainer": trainer, "command": _command()}
+    model["start_from"] = _start(cfg.start_from) if cfg.start_from else None
     folder = Path(cfg.resume) if cfg.resume else folder
     for part, train in (("landmarker", _landmarker), ("detector", _detector)):
         if model["part"] in (part, "both"):
@@ -62,6 +66,26 @@ def run(cfg: DictConfig, folder: Path) -> None:
             train(model, folder)
     if model["part"] == "presence":
         _presence(model, folder)
+
+
+def _start(name: str) -> Path:
+    """The model folder that `start_from` names."""
+    return next((folder for folder in (Path(name), PRETRAINED / name) if folder.is_dir()), Path(name))
+
+
+def _begin(net: torch.nn.Module, part: str, model: dict[str, Any], output: Path) -> bool:
+    """Give a network the weights that it starts from, and keep what their card says of them for the new card; False:
+    there are none."""
+    start = model["start_from"]
+    if start is None:
+        return False
+    weights = dict(zip(("detector", "landmarker"), load_networks(start)[:2], strict=True))[part].state_dict()
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"start_from={start} has other layers than this configuration") from error
+    keep_earlier(start, part, output / part)
+    return True
 
 
 def _command() -> str:
@@ -77,9 +101,11 @@ def _landmarker(model: dict[str, Any], output: Path) -> None:
         Path(model["data"]), Path(model["cache"]).expanduser(), (*settings["shares"], "clips-dev"), model["every"]
     )
     train = {name: groups[name] for name in settings["shares"]}
-    meshes = fit_mesh_model(train, model["landmarker"]["components"])
     net = FaceLandmarker(**model["landmarker"])
-    net.set_mesh_model(torch.from_numpy(meshes.mean), torch.from_numpy(meshes.basis))
+    if not _begin(net, "landmarker", model, output):
+        meshes = fit_mesh_model(train, model["landmarker"]["components"])
+        net.set_mesh_model(torch.from_numpy(meshes.mean), torch.from_numpy(meshes.basis))
+    mirror = mirrored_points(net.mesh_mean.view(-1, 3).numpy())
     spread = np.concatenate([g.blendshapes[g.faces(TRAIN)] for g in train.values()]).std(0) / 255
     module = LandmarkerTraining(
         net, torch.from_numpy(spread.astype(np.float32)), settings["weights"], **_schedule(settings)
@@ -91,12 +117,13 @@ def _landmarker(model: dict[str, Any], output: Path) -> None:
     def batches(start: int, count: int) -> Dataset:
         return LandmarkerBatches(
             train,
-            meshes.mirror,
+            mirror,
             size=size,
             roi_scale=roi_scale,
             batch=settings["batch"],
             shares=settings["shares"],
             negatives=settings["negatives"],
+            spoiled=settings["spoiled"],
             seed=model["seed"],
             start=start,
             count=count,
@@ -113,7 +140,9 @@ def _detector(model: dict[str, Any], output: Path) -> None:
     groups = load_groups(Path(model["data"]), Path(model["cache"]).expanduser(), names, model["every"])
     composer = Composer(groups, TRAIN, settings["shares"], model["detection"]["size"], settings["face_px"])
     unseen = Composer(groups, HELD_OUT, held_out, model["detection"]["size"], settings["face_px"])
-    module = DetectorTraining(FaceDetector(**model["detector"]), settings["weights"], **_schedule(settings))
+    net = FaceDetector(**model["detector"])
+    _begin(net, "detector", model, output)
+    module = DetectorTraining(net, settings["weights"], **_schedule(settings))
     check = DetectorCheck(unseen, settings["check_pictures"], model["detection"]["min_score"])
 
     def batches(start: int, count: int) -> Dataset:
@@ -145,6 +174,7 @@ def _presence(model: dict[str, Any], output: Path) -> None:
         batch=settings["batch"],
         shares=settings["shares"],
         negatives=model["presence"]["negatives"],
+        spoiled=settings["spoiled"],
         seed=model["seed"] + 1,
         start=0,
         count=model["presence"]["samples"] // settings["batch"],
@@ -264,6 +294,8 @@ def _export(
         "shares": settings["shares"],
         "figures": {name: round(value, 4) for name, value in figures.items()},
     }
+    if model["start_from"]:
+        config["training"][part]["start_from"] = model["start_from"].resolve().name
     _write(folder, weights, config)
     write_card(folder, run)
 

@@ -60,6 +60,16 @@ class CurveFile:
         return [row for _, row in sorted({row["step"]: row for row in rows}.items())]
 
 
+def keep_earlier(start: Path, part: str, run: Path) -> None:
+    """Keep in `run`/earlier.md what the card of the model folder `start` says of the training of a part."""
+    card = (start / "README.md").read_text(encoding="utf-8") if (start / "README.md").is_file() else ""
+    sections = [f"## {section}" for section in card.split("\n## ")[1:] if section.startswith(part.capitalize())]
+    text = "\n".join(sections).replace(f"## {part.capitalize()}\n", f"## {part.capitalize()}, the run before\n")
+    if text:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "earlier.md").write_text(text, encoding="utf-8")
+
+
 def write_card(folder: Path, run: Path) -> None:
     """Write `folder`/README.md.
 
@@ -87,6 +97,8 @@ def write_card(folder: Path, run: Path) -> None:
     for part in ("landmarker", "presence", "detector"):
         if part in config["training"]:
             lines += _part(part, config["training"][part], CurveFile(run / part / "curve.csv").rows())
+            earlier = run / part / "earlier.md"
+            lines += [earlier.read_text(encoding="utf-8")] if earlier.is_file() else []
     with atomic_path(folder / "README.md") as path:
         path.write_text("\n".join(lines), encoding="utf-8")
 
@@ -95,6 +107,7 @@ def _part(part: str, training: dict[str, Any], curve: list[dict[str, float]]) ->
     """The section of one network: command, effort, figures, curve."""
     seconds = sum(row["seconds"] for row in curve)
     facts = [f"{training['samples']:,} samples"]
+    facts += [f"from the weights of `{training['start_from']}`"] if training.get("start_from") else []
     facts += [f"{seconds / 60:.0f} minutes of training"] if curve else []
     lines = [f"## {part.capitalize()}", ""]
     lines += [f"* Command: `{training['command']}`"] if "command" in training else []

@@ -10,6 +10,7 @@ from vaegan.data.tracker_data import HELD_OUT, Group
 from vaegan.data.tracker_mosaic import Composer
 from vaegan.data.tracker_samples import steady_crops
 from vaegan.faces.blendshapes import BLENDSHAPES
+from vaegan.faces.geometry import mesh_box
 from vaegan.faces.own import overlap, peaks
 
 OUTER_EYES = (33, 263)
@@ -37,7 +38,8 @@ class LandmarkerCheck:
 
     def __call__(self, net: nn.Module) -> dict[str, float]:
         """Figures by name: point error in % of the outer-eye distance (median and 95th percentile of the pictures'
-        means), share of faces called faces, correlation of blendshapes over time, jitter against the teacher's."""
+        means), root mean square error of the mesh box (x, y, log side; in % of its side), share of faces called faces,
+        correlation of blendshapes over time, jitter against the teacher's."""
         figures = {}
         for name, (crops, meshes, regions, blendshapes, sequence) in self.parts.items():
             found, presence, expression = _predict(net, crops)
@@ -46,6 +48,7 @@ class LandmarkerCheck:
             error = 100 * np.linalg.norm((found - meshes)[..., :2], axis=2).mean(1) / np.maximum(eyes, wide / 2)
             figures[f"{name}/error"] = float(np.median(error))
             figures[f"{name}/error95"] = float(np.percentile(error, 95))
+            figures[f"{name}/box"] = box_error(found, meshes)
             figures[f"{name}/present"] = float((presence > 0.5).mean())
             if name.startswith("clips"):
                 figures |= {f"{name}/{k}": v for k, v in expression_figures(expression, blendshapes, sequence).items()}
@@ -61,6 +64,14 @@ def _predict(net: nn.Module, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         mesh, presence, blendshapes = net(batch)
         outputs.append((mesh.cpu().numpy(), presence.sigmoid().cpu().numpy(), blendshapes.sigmoid().cpu().numpy()))
     return tuple(np.concatenate(part) for part in zip(*outputs, strict=True))
+
+
+def box_error(found: np.ndarray, true: np.ndarray) -> float:
+    """Root mean square over meshes (N, 478, 3) of the error of the mesh box's x, y and log side, in % of the side."""
+    ours, theirs = (np.array([mesh_box(mesh) for mesh in meshes]) for meshes in (found, true))
+    side = theirs[:, 2]
+    errors = [*((ours - theirs)[:, :2].T / side), np.log(ours[:, 2] / side)]
+    return 100 * float(np.sqrt(np.square(errors).mean()))
 
 
 def expression_figures(found: np.ndarray, true: np.ndarray, sequence: np.ndarray) -> dict[str, float]:
