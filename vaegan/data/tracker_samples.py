@@ -90,7 +90,8 @@ class LandmarkerBatches(Dataset):
         groups: what to draw from.
         shares: how often each group is drawn, relative.
         negatives: share of crops with no face in its place.
-        spoiled: share of crops that are covered, recoloured or made worse; the others stay as they are.
+        spoiled: share of crops that are recoloured or made worse; the others stay as they are. Three in ten of all are
+            partly covered.
         start, count: the batches start..start + count - 1 are offered.
     """
 
@@ -200,10 +201,10 @@ class LandmarkerBatches(Dataset):
         return None
 
     def _spoil(self, crop: np.ndarray, rng: Generator, other: np.ndarray | None) -> np.ndarray:
-        if rng.random() >= self.spoiled:
-            return np.ascontiguousarray(crop)
         if rng.random() < 0.3:
             crop = occlude(crop, rng, other)
+        if rng.random() >= self.spoiled:
+            return crop
         if rng.random() < 0.85:
             crop = recolour(crop, rng)
         return degrade(crop, rng)
