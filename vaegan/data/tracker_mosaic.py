@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from torch.utils.data import Dataset
 
-from vaegan.data.tracker_augment import degrade, recolour, texture, warp
+from vaegan.data.tracker_augment import degrade, occlude, recolour, texture, warp
 from vaegan.data.tracker_data import Group
 from vaegan.faces.geometry import CropTransform, face_region
 
@@ -64,6 +64,9 @@ class Composer:
         taken: list[CropTransform] = []
         for n in range(faces):
             self._add_face(made, taken, rng, whole=n == 0 and rng.random() < 0.5)
+        for face in made.faces:
+            if rng.random() < 0.3:
+                self._cover(made.image, face, rng)
         if rng.random() < (0.5 if faces == 0 else 0.1):
             self._add_decoy(made, taken, rng)
         if rng.random() < 0.25:  # as a picture is letterboxed
@@ -88,7 +91,8 @@ class Composer:
         image = self.backgrounds[rng.integers(len(self.backgrounds))]
         side = rng.uniform(0.3, 1.0) * min(image.shape[:2])
         middle = [rng.uniform(side / 2, n - side / 2) for n in image.shape[1::-1]]
-        matrix = CropTransform(*middle, side, rng.normal(0, 0.2)).matrix(self.size)
+        roll = rng.normal(0, 0.2) + (np.pi if rng.random() < 0.15 else 0)
+        matrix = CropTransform(*middle, side, roll).matrix(self.size)
         return warp(image, matrix, (self.size, self.size), cv2.BORDER_REFLECT)
 
     def _add_face(self, made: Composition, taken: list[CropTransform], rng: Generator, whole: bool) -> None:
@@ -122,6 +126,14 @@ class Composer:
         for mesh in meshes if cut is None else [group.mesh_px(face)]:
             points = mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2]
             self._note(made, face_region(points.astype(np.float32)))
+
+    def _cover(self, image: np.ndarray, face: CropTransform, rng: Generator) -> None:
+        """Something before a part of the face, drawn into the picture: it is still a face."""
+        half = int(face.side / 2)
+        x, y = int(face.cx), int(face.cy)
+        if half >= 8 and half <= min(x, y) and max(x, y) + half <= self.size:
+            before = image[y - half : y + half, x - half : x + half]
+            before[:] = occlude(before, rng, self._background(rng))
 
     def _paste(
         self, made: Composition, image: np.ndarray, matrix: np.ndarray, place: CropTransform, cut: float | None
