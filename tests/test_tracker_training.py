@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 import vaegan.training.tracker as training
 from vaegan.data import tracker_data
-from vaegan.data.tracker_augment import mirrored_blendshapes
+from vaegan.data.tracker_augment import cover_with_hand, mirrored_blendshapes
 from vaegan.data.tracker_data import HELD_OUT, TRAIN, Group, Sample, reshaped
-from vaegan.data.tracker_mosaic import Composition, target_maps
+from vaegan.data.tracker_mosaic import Composer, Composition, target_maps
 from vaegan.data.tracker_samples import fit_mesh_model, upright
 from vaegan.errors import UserError
 from vaegan.faces.backend import Landmarks
@@ -316,6 +316,20 @@ def test_a_reshaped_picture_moves_its_mesh_with_its_face():
     assert min(moved_by) > 1 and max(moved_by) < 16
 
 
+def test_a_hand_covers_a_part_of_a_face_and_comes_from_below():
+    group = drawn_group("faces", 1, side=160)
+    image, mesh = group.images[0], group.mesh_px(0)
+    low, high = (getattr(mesh[:, :2], which)(0).astype(int) for which in ("min", "max"))
+    for seed in range(20):
+        changed = (cover_with_hand(image, mesh, np.random.default_rng(seed)) != image).any(2)
+        assert 0.01 < changed[low[1] : high[1], low[0] : high[0]].mean() < 0.9
+        assert not changed[: max(0, low[1] - 20)].any()
+        assert changed[-1].any() or changed[:, 0].any() or changed[:, -1].any()  # the arm
+    assert (
+        cover_with_hand(image, mesh, np.random.default_rng(3)) == cover_with_hand(image, mesh, np.random.default_rng(3))
+    ).all()
+
+
 class _Teacher:
     """A backend that always says the same of a region: `shift` sides beside it."""
 
@@ -339,9 +353,9 @@ def test_the_teacher_is_believed_only_about_the_face_that_was_meant(monkeypatch)
     for teacher, expected in ((_Teacher(0.02), 4), (_Teacher(0.3), 2), (_Teacher(0.0, presence=0.2), 2)):
         tracker = type("Tracker", (), {"backend": teacher})
         monkeypatch.setattr(tracker_data, "FaceTracker", lambda name, tracker=tracker: tracker)
-        made = list(tracker_data._with_reshaped(iter(samples), 2))
+        made = list(tracker_data._with_reshaped(iter(samples), 2, 0.5))
         assert len(made) == expected and [s.split for s in made] == [TRAIN] * (expected - 1) + [HELD_OUT]
-    made = list(tracker_data._with_reshaped(iter(samples[:1]), 0))
+    made = list(tracker_data._with_reshaped(iter(samples[:1]), 0, 0))
     assert len(made) == 1
 
 
@@ -361,6 +375,23 @@ def test_backgrounds_that_are_no_faces_touch_none():
             face = face_region(group.mesh_px(i))
             assert np.hypot(region.cx - face.cx, region.cy - face.cy) > (region.side / 1.35 + face.side) / 2
     assert found > 20
+
+
+def test_a_composed_face_may_be_partly_covered_but_only_within_its_box(drawn):
+    composer = Composer(drawn, TRAIN, {"photos": 1, "faces": 1}, 96, (16, 80))
+    image = np.full((96, 96, 3), 90, np.uint8)
+    changed = np.zeros((96, 96), bool)
+    for seed in range(30):
+        covered = image.copy()
+        composer._cover(covered, CropTransform(40, 50, 40), np.random.default_rng(seed))
+        changed |= (covered != image).any(2)
+    assert changed[31:69, 21:59].mean() > 0.8
+    changed[30:70, 20:60] = False
+    assert not changed.any()
+    for face in (CropTransform(10, 50, 40), CropTransform(40, 50, 10)):  # cut by the border; too small
+        covered = image.copy()
+        composer._cover(covered, face, np.random.default_rng(0))
+        assert (covered == image).all()
 
 
 def test_target_maps_read_back_as_the_faces_they_were_made_of():

@@ -23,6 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vaegan.data.tracker_augment import cover_with_hand
 from vaegan.errors import UserError
 from vaegan.faces.backend import Backend
 from vaegan.faces.geometry import face_region
@@ -40,6 +41,9 @@ FORMAT = 2
 
 RESHAPED = {"faces": 1, "clips-train": 1, "photos": 4}
 """How many pictures with other faces are made of each training picture."""
+
+COVERED = {"clips-train": 0.4, "photos": 0.4}
+"""How often there is also a hand before such a face: what the teacher sees behind one is its own, too."""
 
 LOOKS, MAX_DRIFT = 2, 0.15
 """The teacher looks that often, each time where it saw the face before; what it then says of a face that is further
@@ -125,11 +129,12 @@ def _built(name: str, data: Path, cache: Path, every: int) -> Path:
         raise ValueError(f"no group {name!r}")
     if not files:
         raise UserError(f"{data} holds no data for {name!r}; set VAEGAN_DATA to the folder of the data sets")
-    stamp = json.dumps([FORMAT, every, side, [(f.name, f.stat().st_size) for f in files]])
+    made = [RESHAPED.get(name, 0), COVERED.get(name, 0)]
+    stamp = json.dumps([FORMAT, every, side, made, [(f.name, f.stat().st_size) for f in files]])
     folder = cache / f"tracker-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
     if not folder.is_dir():
         log.info("Labelling %s into %s (once)", name, folder)
-        _write(_with_reshaped(samples, RESHAPED.get(name, 0)), folder, side)
+        _write(_with_reshaped(samples, RESHAPED.get(name, 0), COVERED.get(name, 0)), folder, side)
     return folder
 
 
@@ -225,8 +230,9 @@ def _photos(files: list[Path], side: int) -> Iterator[Sample]:
         yield Sample(image, HELD_OUT if held_out else TRAIN, -1, meshes, [face.blendshapes for face in faces])
 
 
-def _with_reshaped(samples: Iterator[Sample], count: int) -> Iterator[Sample]:
-    """The samples, each of the training followed by `count` in which its faces have another shape."""
+def _with_reshaped(samples: Iterator[Sample], count: int, covered: float) -> Iterator[Sample]:
+    """The samples, each of the training followed by `count` in which its faces have another shape, and a share
+    `covered` of these also a hand before one of them."""
     rng, teacher = np.random.default_rng(0), FaceTracker("mediapipe").backend
     for sample in samples:
         yield sample
@@ -234,6 +240,8 @@ def _with_reshaped(samples: Iterator[Sample], count: int) -> Iterator[Sample]:
             continue
         for _ in range(count):
             image, meshes = reshaped(sample.image, sample.meshes, rng)
+            if covered and rng.random() < covered:
+                image = cover_with_hand(image, meshes[rng.integers(len(meshes))], rng)
             seen = [_asked(teacher, image, mesh) for mesh in meshes]
             if all(seen):
                 found, blendshapes = (list(part) for part in zip(*seen, strict=True))
