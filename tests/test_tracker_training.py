@@ -15,10 +15,11 @@ from vaegan.data.tracker_data import HELD_OUT, TRAIN, Group, Sample, reshaped
 from vaegan.data.tracker_mosaic import Composer, Composition, target_maps
 from vaegan.data.tracker_samples import fit_mesh_model, upright
 from vaegan.errors import UserError
+from vaegan.faces import networks
 from vaegan.faces.backend import Landmarks
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import CropTransform, face_region, mesh_box, mesh_roll
-from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, fuse_activations
+from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, with_fused_activations
 from vaegan.faces.own import OwnBackend, peaks
 from vaegan.training.run import CONF
 from vaegan.training.tracker_card import CurveFile
@@ -231,11 +232,14 @@ def test_fused_activations_change_nothing_but_speed_at_any_size():
             images.append(torch.rand(1, 3, 160, 32))
         with torch.inference_mode():
             before = [net(x) for x in images]
-            fuse_activations(net, images[0])
-            assert any("Fused" in type(m).__name__ for m in net.modules()) == torch.backends.mkldnn.is_available()
+            fused = with_fused_activations(net, images[0])
+            assert any("Fused" in type(m).__name__ for m in fused.modules()) == torch.backends.mkldnn.is_available()
             for x, expected in zip(images, before, strict=True):
-                for one, other in zip(net(x), expected, strict=True):
+                for one, other in zip(fused(x), expected, strict=True):
                     assert torch.allclose(one, other, atol=1e-4)
+        with pytest.MonkeyPatch.context() as patch:  # a torch that does not offer it
+            patch.setattr(networks._Fused, "forward", lambda *arguments: torch.ops.mkldnn.no_such_thing())
+            assert with_fused_activations(net, images[0]) is net
 
 
 def test_the_second_look_sees_eyes_and_mouth_where_the_mesh_has_them_and_both_eyes_alike():

@@ -6,6 +6,7 @@ at each centre the box. The landmarker regresses a code of a linear mesh model a
 again at eyes and mouth where that mesh has them, as the attention mesh does (Grishchenko et al. 2020).
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -228,28 +229,34 @@ def fold_batch_norms(module: nn.Module) -> None:
             fold_batch_norms(child)
 
 
-def fuse_activations(net: nn.Module, example: Tensor) -> None:
-    """Let oneDNN do each convolution of a network without batch normalisations together with what follows it (ReLU;
-    the sum of a residual block), its weights laid out for that once: in place, for inference on a CPU in float32; the
-    results stay. For a single picture, where torch itself takes a general path, this is a fifth faster.
+def with_fused_activations(net: nn.Module, example: Tensor) -> nn.Module:
+    """A copy of a network in which oneDNN does each convolution together with what follows it (ReLU; the sum of a
+    residual block), its weights laid out for that once. For a single picture, where torch itself takes a general path,
+    this is a fifth faster; the results are the same.
 
     Args:
-        net: in evaluation mode; where torch was built without oneDNN it is not changed.
+        net: in evaluation mode, in float32 on a CPU, without batch normalisations.
         example: an input of the size for which the weights are laid out; others will do too.
+
+    Returns the network itself where torch was built without oneDNN, or does not offer this.
     """
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")):
-        return
     sizes: dict[nn.Module, list[int]] = {}
+    fused = copy.deepcopy(net)
     hooks = [
         conv.register_forward_pre_hook(lambda conv, inputs: sizes.update({conv: list(inputs[0].shape)}))
-        for conv in net.modules()
+        for conv in fused.modules()
         if isinstance(conv, nn.Conv2d)
     ]
     with torch.inference_mode():
-        net(example)
-    for hook in hooks:
-        hook.remove()
-    _fuse(net, sizes)
+        fused(example)
+        for hook in hooks:
+            hook.remove()
+        try:
+            _fuse(fused, sizes)
+            fused(example)
+        except (AttributeError, NotImplementedError, RuntimeError):
+            return net
+    return fused
 
 
 def _fuse(module: nn.Module, sizes: dict[nn.Module, list[int]]) -> None:

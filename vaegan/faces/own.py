@@ -9,12 +9,12 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaegan.errors import UserError
 from vaegan.faces.backend import Detection, Landmarks
 from vaegan.faces.geometry import CropTransform
-from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, fuse_activations
+from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, with_fused_activations
 
 FOLDER = Path(__file__).parent.parent / "pretrained" / "tracker"
 
@@ -62,11 +62,9 @@ class OwnBackend:
         self._detector, self._landmarker, config = load_networks(folder)
         self.roi_scale = float(config["landmarker"]["roi_scale"])
         self._px = int(config["detection"]["size"])
-        for net, px in ((self._detector, self._px), (self._landmarker, self._landmarker.size)):
-            fold_batch_norms(net)
-            net.to(memory_format=torch.channels_last)
-            fuse_activations(net, _batch(np.zeros((px, px, 3), np.uint8)))
         self._min_score = float(config["detection"]["min_score"])
+        self._detector = _ready(self._detector, self._px)
+        self._landmarker = _ready(self._landmarker, self._landmarker.size)
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """All faces of a uint8 (H, W, 3) picture, best first."""
@@ -87,6 +85,13 @@ class OwnBackend:
             mesh, presence, blendshapes = self._landmarker(_batch(crop))
         mesh = roi.to_picture(mesh[0].numpy(), 1.0)
         return Landmarks(mesh.astype(np.float32), float(presence.sigmoid()), blendshapes[0].sigmoid().numpy())
+
+
+def _ready(net: nn.Module, px: int) -> nn.Module:
+    """The network as it is fastest for one picture of about px x px."""
+    fold_batch_norms(net)
+    net.to(memory_format=torch.channels_last)
+    return with_fused_activations(net, _batch(np.zeros((px, px, 3), np.uint8)))
 
 
 def _batch(image: np.ndarray) -> Tensor:
