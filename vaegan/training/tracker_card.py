@@ -19,8 +19,9 @@ SOURCES = {
 
 MEANING = {
     "landmarker": "error and error95: median and 95th percentile of the pictures' mean point errors against the "
-    "teacher, in % of the outer-eye distance; present: share of faces called faces; r: correlation of the blendshapes "
-    "over time with the teacher's; jitter: second differences over the teacher's.",
+    "teacher, in % of the outer-eye distance; box: root mean square error of the mesh box's place and log size, in % "
+    "of its side; present: share of faces called faces; r: correlation of the blendshapes over time with the "
+    "teacher's; jitter: second differences over the teacher's.",
     "detector": "On composed held-out pictures. recall: faces found at an intersection over union of .5; "
     "false_on_empty: share of pictures without a face in which one is found; false_beside_faces: likewise per picture "
     "that has faces; roll_degrees: mean error.",
@@ -28,7 +29,7 @@ MEANING = {
     "of other crops that are taken for faces, before and after.",
 }
 COLUMNS = {
-    "landmarker": ("loss", "faces/error", "faces-tight/error", "clips-dev/error", "clips-dev/error95", "clips-dev/r"),
+    "landmarker": ("loss", "faces/error", "faces-tight/error", "clips-dev/error", "clips-dev/box", "clips-dev/r"),
     "detector": ("loss", "recall", "false_on_empty", "false_beside_faces", "roll_degrees"),
 }
 ROWS = 8
@@ -64,7 +65,9 @@ def keep_earlier(start: Path, part: str, run: Path) -> None:
     """Keep in `run`/earlier.md what the card of the model folder `start` says of the training of a part."""
     card = (start / "README.md").read_text(encoding="utf-8") if (start / "README.md").is_file() else ""
     sections = [f"## {section}" for section in card.split("\n## ")[1:] if section.startswith(part.capitalize())]
-    text = "\n".join(sections).replace(f"## {part.capitalize()}\n", f"## {part.capitalize()}, the run before\n")
+    text = "\n".join(sections).replace(
+        f"## {part.capitalize()}\n", f"## {part.capitalize()}, the run before: settings and labels of its time\n"
+    )
     if text:
         run.mkdir(parents=True, exist_ok=True)
         (run / "earlier.md").write_text(text, encoding="utf-8")
