@@ -59,21 +59,6 @@ def test_stills_give_every_face_once_largest_first(monkeypatch):
     assert [round(mesh_box(face.mesh)[2]) for face in tracker.detect(PICTURE)] == [140, 90, 60]
 
 
-def test_faint_detections_are_looked_at_only_where_no_other_is_a_face(monkeypatch):
-    tracker = scripted(monkeypatch, [(100, 100, 60), (400, 200, 140)])
-    detect = tracker.backend.detect
-
-    def found(scores):
-        boxes = [*detect(PICTURE), Detection(CropTransform(250, 400, 50), 0)]
-        tracker.backend.detect = lambda image: [Detection(d.box, s) for d, s in zip(boxes, scores, strict=True)]
-        return [round(mesh_box(face.mesh)[2]) for face in tracker.detect(PICTURE)]
-
-    assert found((0.9, 0.2, 0.9)) == [60]
-    assert found((0.2, 0.1, 0.9)) == [60]
-    assert found((0.1, 0.2, 0.1)) == [140]
-    assert found((0.31, 0.32, 0.1)) == [140, 60]
-
-
 def test_a_face_is_detected_once_and_then_followed(monkeypatch):
     tracker = scripted(monkeypatch, [(200, 200, 100)])
     for x in range(200, 300, 10):

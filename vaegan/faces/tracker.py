@@ -20,10 +20,6 @@ FIRST_PRESENCE, NEW_PRESENCE = 0.1, 0.75
 second on; between a half and that it gets a third. Hair, lettering and hands that a detector takes for faces hover
 around a half."""
 
-SURE_SCORE = 0.3
-"""Where nothing that a detector is as sure of turns out to be a face, its fainter finds are looked at too: a face half
-behind a hand is one."""
-
 SETTLED, SETTLING_LOOKS = 0.01, 6
 """A new face is looked at again, at most so many times, until its region moves and grows by less than this share of its
 side: the crop of a whole clip hangs on the first frame, and half a face behind a hand is not seen at first sight."""
@@ -121,8 +117,6 @@ class FaceTracker:
         """Every face of a picture once, in no order."""
         found: list[Landmarks] = []
         for detection in sorted(self.backend.detect(image), key=lambda detection: -detection.score):
-            if found and detection.score < SURE_SCORE:
-                break
             seen = self._confirmed(image, detection.box)
             if seen is None or any(_same(face_region(seen.mesh), face_region(other.mesh)) for other in found):
                 continue

@@ -25,7 +25,6 @@ from vaegan.data.tracker_samples import LandmarkerBatches, fit_mesh_model
 from vaegan.errors import UserError
 from vaegan.faces.networks import FaceDetector, FaceLandmarker
 from vaegan.faces.own import load_networks
-from vaegan.faces.tracker import SURE_SCORE
 from vaegan.model import PRETRAINED
 from vaegan.training.tracker_card import CurveFile, keep_earlier, write_card
 from vaegan.training.tracker_modules import DetectorTraining, LandmarkerTraining
@@ -144,7 +143,7 @@ def _detector(model: dict[str, Any], output: Path) -> None:
     net = FaceDetector(**model["detector"])
     _begin(net, "detector", model, output)
     module = DetectorTraining(net, settings["weights"], **_schedule(settings))
-    check = DetectorCheck(unseen, settings["check_pictures"], SURE_SCORE)
+    check = DetectorCheck(unseen, settings["check_pictures"], model["detection"]["min_score"])
 
     def batches(start: int, count: int) -> Dataset:
         return DetectorBatches(
