@@ -1,5 +1,7 @@
 """The tracker's own training: networks and targets by known answers, and a whole tiny run on drawn faces."""
 
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -145,6 +147,7 @@ def test_a_run_learns_and_its_folder_is_a_tracker_with_a_card(drawn, tmp_path, c
 
 
 def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(drawn, tmp_path, monkeypatch):
+    started = time.perf_counter()
     cfg = settings(tmp_path, "model.part=landmarker")
     training.run(cfg, tmp_path / "straight")
 
@@ -162,6 +165,8 @@ def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(drawn, tmp_path, monk
     assert CurveFile(tmp_path / "broken/landmarker/curve.csv").rows()[-1]["step"] == 6
     monkeypatch.setattr(training, "LandmarkerBatches", made)
     training.run(cfg, tmp_path / "broken")
+    seconds = [row["seconds"] for row in CurveFile(tmp_path / "broken/landmarker/curve.csv").rows()]
+    assert max(seconds) < time.perf_counter() - started
     one, other = (torch.load(tmp_path / n / "landmarker/last.ckpt", weights_only=True) for n in ("straight", "broken"))
     assert one["global_step"] == other["global_step"] == 12
     for name, value in one["state_dict"].items():

@@ -245,6 +245,10 @@ class _Report(pl.Callback):
         self.check, self.curve = check, curve
         self.started, self.sums, self.samples, self.batches = 0.0, {}, 0, 0
 
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """The clock runs from here where a run goes on in the middle of an epoch."""
+        self.started = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """The clock runs for training only."""
         self.started, self.sums, self.samples, self.batches = time.perf_counter(), {}, 0, 0
