@@ -6,23 +6,21 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from drawn_faces import drawn_group, symmetric_points
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 import vaegan.training.tracker as training
-from vaegan.data import tracker_data
-from vaegan.data.tracker_augment import cover_with_hand, mirrored_blendshapes
-from vaegan.data.tracker_data import HELD_OUT, TRAIN, Group, Sample, reshaped
-from vaegan.data.tracker_mosaic import Composer, Composition, target_maps
+from vaegan.data.tracker_augment import mirrored_blendshapes
+from vaegan.data.tracker_data import HELD_OUT
 from vaegan.data.tracker_samples import fit_mesh_model, upright
 from vaegan.errors import UserError
 from vaegan.faces import networks
-from vaegan.faces.backend import Landmarks
 from vaegan.faces.blendshapes import BLENDSHAPES
-from vaegan.faces.geometry import CropTransform, face_region, mesh_box, mesh_roll
+from vaegan.faces.geometry import CropTransform, mesh_box, mesh_roll
 from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, with_fused_activations
-from vaegan.faces.own import OwnBackend, peaks
+from vaegan.faces.own import OwnBackend
 from vaegan.training.run import CONF
 from vaegan.training.tracker_card import CurveFile
 
@@ -38,61 +36,6 @@ LANDMARKER = {
     "patch_features": 8,
 }
 DETECTOR = {"widths": [4, 6, 8, 8, 8], "blocks": [0, 0, 1, 0, 0], "head": 8}
-
-
-def drawn_group(name: str, count: int, side: int = 96, seed: int = 0) -> Group:
-    """`count` pictures of one drawn face each: a disc with two eyes and a mouth that opens; its 478 points move in
-    six ways. The last quarter is held out; two clips where the name says so."""
-    rng = np.random.default_rng(seed)
-    base, partner = symmetric_points()
-    ways = np.random.default_rng(1).normal(0, 0.02, (6, 478, 3))
-    ways = (ways + ways[:, partner] * [-1, 1, 1]) / 2
-    images, meshes = np.zeros((count, side, side, 3), np.uint8), np.zeros((count, 478, 3))
-    blendshapes = np.zeros((count, 52), np.uint8)
-    for n in range(count):
-        size, roll = side * rng.uniform(0.4, 0.6), rng.normal(0, 0.15)
-        place = CropTransform(*(side / 2 + rng.uniform(-0.08, 0.08, 2) * side), size, roll)
-        mouth = rng.uniform(0, 1)
-        meshes[n] = place.to_picture(base + np.tensordot(rng.normal(0, 1, 6), ways, 1) + [0.5, 0.5, 0], 1.0)
-        blendshapes[n, BLENDSHAPES.index("jawOpen")] = mouth * 255
-        image = np.full((side, side, 3), rng.integers(0, 90, 3), np.uint8)
-        for (x, y), radius, colour in (
-            ((0.5, 0.5), 0.5, (210, 170, 140)),
-            ((0.3, 0.4), 0.06, (20, 20, 90)),
-            ((0.7, 0.4), 0.06, (20, 20, 90)),
-            ((0.5, 0.75), 0.02 + 0.12 * mouth, (150, 20, 20)),
-        ):
-            at = place.to_picture(np.array([[x, y]]), 1.0)[0]
-            cv2.circle(image, [round(v) for v in at], max(1, round(radius * size)), colour, -1)
-        images[n] = image
-    split = np.where(np.arange(count) < count * 3 // 4, TRAIN, HELD_OUT).astype(np.uint8)
-    return Group(
-        name=name,
-        images=images,
-        sizes=np.full((count, 2), side, np.int32),
-        split=split,
-        sequence=np.arange(count) * 2 // count if name.startswith("clips") else np.full(count, -1),
-        mesh=(meshes / side - [0.5, 0.5, 0]).astype(np.float16),
-        owner=np.arange(count),
-        blendshapes=blendshapes,
-    )
-
-
-def symmetric_points() -> tuple[np.ndarray, np.ndarray]:
-    """478 points of a disc around 0, 1 wide, the eye corners at their places; and which are mirror images."""
-    rng, partner = np.random.default_rng(7), np.arange(478)
-    points = np.zeros((478, 3))
-    fixed = {33: 263, 133: 362}
-    rest = [i for i in range(478) if i not in fixed and i not in fixed.values()]
-    partner[list(fixed)], partner[list(fixed.values())] = list(fixed.values()), list(fixed)
-    partner[rest[0::2]], partner[rest[1::2]] = rest[1::2], rest[0::2]
-    right = [*fixed, *rest[0::2]]
-    radius, angle = np.sqrt(rng.uniform(0.02, 1, len(right))) / 2, rng.uniform(-1.4, 1.4, len(right))
-    points[right] = np.stack([-radius * np.cos(angle), radius * np.sin(angle), rng.uniform(-0.3, 0.3, len(right))], 1)
-    points[33], points[133] = (-0.27, -0.1, 0), (-0.1, -0.1, -0.02)
-    points[rest[0]], points[rest[2]], points[rest[4]] = (-0.5, 0, 0), (-0.02, -0.5, 0), (-0.02, 0.5, 0)
-    points[partner[right]] = points[right] * [-1, 1, 1]
-    return points, partner
 
 
 @pytest.fixture
@@ -303,110 +246,3 @@ def test_a_mesh_comes_back_from_its_code_and_place():
     shape = torch.tensor([[*code, *at, -np.log(1.2), 0.3]], dtype=torch.float32)
     decoded = net.mesh(shape)[0].numpy()
     assert np.abs(decoded - region.to_crop(mesh, 1.0)).max() < 0.006
-
-
-def test_a_reshaped_picture_moves_its_mesh_with_its_face():
-    """Marks on a picture are found where the reshaped mesh says, though it is stretched and bulged by many px."""
-    group = drawn_group("faces", 4, side=160)
-    mesh = group.mesh_px(0)
-    points = [33, 263, 61, 10, 152, 5]
-    image = np.zeros((160, 160, 3), np.uint8)
-    for x, y in mesh[points, :2]:
-        cv2.circle(image, (round(float(x - 0.5)), round(float(y - 0.5))), 2, (255, 255, 255), -1)
-    moved_by = []
-    for seed in range(5):
-        out, (moved,) = reshaped(image, [mesh], np.random.default_rng(seed))
-        assert out.shape == image.shape and moved.shape == (478, 3)
-        for i in points:
-            x, y = (round(float(v - 0.5)) for v in moved[i, :2])
-            if 4 < x < 155 and 4 < y < 155:
-                assert out[y - 1 : y + 2, x - 1 : x + 2].max() > 100
-        moved_by.append(np.linalg.norm((moved - mesh)[:, :2], axis=1).mean())
-    assert min(moved_by) > 1 and max(moved_by) < 16
-
-
-def test_a_hand_covers_a_part_of_a_face_and_comes_from_below():
-    group = drawn_group("faces", 1, side=160)
-    image, mesh = group.images[0], group.mesh_px(0)
-    low, high = (getattr(mesh[:, :2], which)(0).astype(int) for which in ("min", "max"))
-    for seed in range(20):
-        changed = (cover_with_hand(image, mesh, np.random.default_rng(seed)) != image).any(2)
-        assert 0.01 < changed[low[1] : high[1], low[0] : high[0]].mean() < 0.9
-        assert not changed[: max(0, low[1] - 20)].any()
-        assert changed[-1].any() or changed[:, 0].any() or changed[:, -1].any()  # the arm
-    assert (
-        cover_with_hand(image, mesh, np.random.default_rng(3)) == cover_with_hand(image, mesh, np.random.default_rng(3))
-    ).all()
-
-
-class _Teacher:
-    """A backend that always says the same of a region: `shift` sides beside it."""
-
-    roi_scale = 1.0
-
-    def __init__(self, shift: float, presence: float = 1.0) -> None:
-        self.shift, self.presence = shift, presence
-
-    def landmarks(self, image, roi):
-        mesh = roi.to_picture(symmetric_points()[0] + [0.5 + self.shift, 0.5, 0], 1.0).astype(np.float32)
-        return Landmarks(mesh, self.presence, np.full(52, 0.25, np.float32))
-
-
-def test_the_teacher_is_believed_only_about_the_face_that_was_meant(monkeypatch):
-    """Training pictures come once more with another face; what it says of some other place is left out."""
-    group = drawn_group("faces", 2)
-    samples = [
-        Sample(group.images[i], split, -1, [group.mesh_px(i)], [np.zeros(52)])
-        for i, split in enumerate((TRAIN, HELD_OUT))
-    ]
-    for teacher, expected in ((_Teacher(0.02), 4), (_Teacher(0.3), 2), (_Teacher(0.0, presence=0.2), 2)):
-        tracker = type("Tracker", (), {"backend": teacher})
-        monkeypatch.setattr(tracker_data, "FaceTracker", lambda name, tracker=tracker: tracker)
-        made = list(tracker_data._with_reshaped(iter(samples), 2, 0.5))
-        assert len(made) == expected and [s.split for s in made] == [TRAIN] * (expected - 1) + [HELD_OUT]
-    made = list(tracker_data._with_reshaped(iter(samples[:1]), 0, 0))
-    assert len(made) == 1
-
-
-def test_backgrounds_that_are_no_faces_touch_none():
-    group = drawn_group("photos", 12, side=160)
-    batches = training.LandmarkerBatches(
-        {"photos": group}, symmetric_points()[1], size=32, roi_scale=1.35, batch=4, shares={"photos": 1},
-        negatives=1.0, spoiled=0.0, seed=0, start=0, count=1,
-    )  # fmt: skip
-    rng, found = np.random.default_rng(0), 0
-    for _ in range(60):
-        elsewhere = batches._background(rng)
-        if elsewhere:
-            found += 1
-            image, region = elsewhere
-            i = next(i for i in range(12) if np.array_equal(group.images[i], image))
-            face = face_region(group.mesh_px(i))
-            assert np.hypot(region.cx - face.cx, region.cy - face.cy) > (region.side / 1.35 + face.side) / 2
-    assert found > 20
-
-
-def test_a_composed_face_may_be_partly_covered_but_only_within_its_box(drawn):
-    composer = Composer(drawn, TRAIN, {"photos": 1, "faces": 1}, 96, (16, 80))
-    image = np.full((96, 96, 3), 90, np.uint8)
-    changed = np.zeros((96, 96), bool)
-    for seed in range(30):
-        covered = image.copy()
-        composer._cover(covered, CropTransform(40, 50, 40), np.random.default_rng(seed))
-        changed |= (covered != image).any(2)
-    assert changed[31:69, 21:59].mean() > 0.8
-    changed[30:70, 20:60] = False
-    assert not changed.any()
-    for face in (CropTransform(10, 50, 40), CropTransform(40, 50, 10)):  # cut by the border; too small
-        covered = image.copy()
-        composer._cover(covered, face, np.random.default_rng(0))
-        assert (covered == image).all()
-
-
-def test_target_maps_read_back_as_the_faces_they_were_made_of():
-    faces = [CropTransform(40.0, 50.5, 30.0, 0.4), CropTransform(140.2, 120.0, 90.0, -0.6)]
-    heat, box = target_maps(Composition(np.zeros((192, 192, 3), np.uint8), faces))
-    logits = torch.from_numpy(np.log(np.clip(heat, 1e-6, 1 - 1e-6) / (1 - np.clip(heat, 1e-6, 1 - 1e-6))))
-    boxes, scores = peaks(torch.cat([logits[None], torch.from_numpy(box[1:])]), 0.5)
-    expected = [[f.cx, f.cy, f.side, f.roll] for f in faces]
-    assert np.allclose(sorted(boxes.tolist()), expected, atol=1e-3) and (scores > 0.99).all()

@@ -184,15 +184,14 @@ class LandmarkerBatches(Dataset):
         return self._spoil(crop, rng, other)
 
     def _background(self, rng: Generator) -> tuple[np.ndarray, CropTransform] | None:
-        """A whole picture and a region of it, turned anyhow, that no face touches; None where none is soon found."""
+        """A whole picture and a region of it, turned anyhow, that no face known to the teacher touches; None where none
+        is soon found."""
         group = self.draw.groups.get("photos")
         if group is None:
             return None
         owner = rng.choice(group.owner[group.faces(TRAIN)])
-        image, faces = (
-            group.picture(owner),
-            [face_region(group.mesh_px(i)) for i in np.flatnonzero(group.owner == owner)],
-        )
+        image = group.picture(owner)
+        faces = [face_region(group.mesh_px(i)) for i in np.flatnonzero(group.owner == owner)]
         for _ in range(10):
             side = min(image.shape[:2]) * rng.uniform(0.1, 0.6)
             cx, cy = rng.uniform(0, 1, 2) * image.shape[1::-1]
