@@ -137,7 +137,7 @@ def test_a_run_starts_from_a_finished_tracker_and_its_card_keeps_the_run_before(
     with pytest.raises(UserError, match="has other layers than this configuration"):
         training.run(cfg, tmp_path / "third")
     cfg.start_from = str(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="weights"):
+    with pytest.raises(UserError, match="is no tracker: give a tracker's model folder"):
         training.run(cfg, tmp_path / "third")
 
 

@@ -69,8 +69,11 @@ def run(cfg: DictConfig, folder: Path) -> None:
 
 
 def _start(name: str) -> Path:
-    """The model folder that `start_from` names."""
-    return next((folder for folder in (Path(name), PRETRAINED / name) if folder.is_dir()), Path(name))
+    """The model folder that `start_from` names, said to be missing before anything is labelled."""
+    for folder in (Path(name), PRETRAINED / name):
+        if folder.is_dir():
+            return folder
+    raise UserError(f"start_from={name} is no tracker: give a tracker's model folder, or tracker, the shipped one")
 
 
 def _begin(net: torch.nn.Module, part: str, model: dict[str, Any], output: Path) -> bool:
