@@ -6,8 +6,8 @@ import torch
 from drawn_faces import drawn_group, symmetric_points
 
 from vaegan.data import tracker_data
-from vaegan.data.tracker_augment import cover_with_hand
-from vaegan.data.tracker_data import HELD_OUT, TRAIN, Sample, reshaped
+from vaegan.data.tracker_data import HELD_OUT, TRAIN, Made, Sample
+from vaegan.data.tracker_faces import cover_with_hair, cover_with_hand, reshaped, with_other_face
 from vaegan.data.tracker_mosaic import Composer, Composition, target_maps
 from vaegan.data.tracker_samples import LandmarkerBatches
 from vaegan.faces.backend import Landmarks
@@ -49,33 +49,78 @@ def test_a_hand_covers_a_part_of_a_face_and_comes_from_below():
     ).all()
 
 
+def test_hair_covers_a_part_of_a_face_from_its_border_inwards():
+    group = drawn_group("faces", 1, side=160)
+    image, mesh = group.images[0], group.mesh_px(0)
+    low, high = (getattr(mesh[:, :2], which)(0).astype(int) for which in ("min", "max"))
+    most = np.zeros(image.shape[:2])
+    for seed in range(40):
+        changed = (cover_with_hair(image, mesh, np.random.default_rng(seed)) != image).any(2)
+        assert 0.01 < changed.mean() < 0.75
+        most += changed / 40
+    middle = most[(low[1] + high[1]) // 2]
+    assert middle[low[0]] > 0.3 and middle[high[0]] > 0.3 and middle[(low[0] + high[0]) // 2] < 0.2
+    again = [cover_with_hair(image, mesh, np.random.default_rng(3)) for _ in range(2)]
+    assert (again[0] == again[1]).all()
+
+
+def test_anothers_features_lie_where_the_mesh_has_them_and_the_outline_stays():
+    """A mark beside the donor's mouth is seen beside this face's, however the two faces lie and are shaped."""
+    group = drawn_group("faces", 8, side=160)
+    for seed in range(1, 6):
+        mesh, donor_mesh = group.mesh_px(0), group.mesh_px(seed)
+        image, donor = np.full((160, 160, 3), 60, np.uint8), np.full((160, 160, 3), 60, np.uint8)
+        marked = 5  # a point well inside
+        mesh[marked, :2] = mesh[:468, :2].mean(0) + np.array([3, 4])
+        donor_mesh[marked, :2] = donor_mesh[:468, :2].mean(0) + np.array([3, 4])
+        cv2.circle(donor, [round(float(v - 0.5)) for v in donor_mesh[marked, :2]], 4, (255, 255, 255), -1)
+        out = with_other_face(image, mesh, donor, donor_mesh, np.random.default_rng(seed))
+        bright = np.argwhere(out.astype(int).sum(2) > 3 * 60 + 60)[:, ::-1] + 0.5
+        assert len(bright) and np.linalg.norm(bright.mean(0) - mesh[marked, :2]) < 6
+        changed = np.argwhere((out != image).any(2))[:, ::-1]
+        hull = cv2.convexHull(mesh[:468, :2].astype(np.float32))
+        assert all(cv2.pointPolygonTest(hull, (float(x), float(y)), True) > -8 for x, y in changed)
+
+
 class _Teacher:
-    """A backend that always says the same of a region: `shift` sides beside it."""
+    """A backend that says of a region that the face is `shift` sides beside it, half as far at each look."""
 
     roi_scale = 1.0
 
     def __init__(self, shift: float, presence: float = 1.0) -> None:
-        self.shift, self.presence = shift, presence
+        self.shift, self.presence, self.looks = shift, presence, 0
 
     def landmarks(self, image, roi):
-        mesh = roi.to_picture(symmetric_points()[0] + [0.5 + self.shift, 0.5, 0], 1.0).astype(np.float32)
+        shift, self.looks = self.shift / 2**self.looks, self.looks + 1
+        mesh = roi.to_picture(symmetric_points()[0] + [0.5 + shift, 0.5, 0], 1.0).astype(np.float32)
         return Landmarks(mesh, self.presence, np.full(52, 0.25, np.float32))
 
 
-def test_the_teacher_is_believed_only_about_the_face_that_was_meant(monkeypatch):
-    """Training pictures come once more with another face; what it says of some other place is left out."""
-    group = drawn_group("faces", 2)
+def test_the_teacher_is_believed_once_it_has_come_to_rest_at_the_face_that_was_meant():
+    group = drawn_group("faces", 1)
+    mesh, image = group.mesh_px(0), group.images[0]
+    calm = _Teacher(0.04)
+    seen, blendshapes = tracker_data._asked(calm, image, mesh)
+    assert calm.looks == 4 and (blendshapes == 0.25).all()  # .04, .02, .01, .005 of the side
+    shift = (face_region(seen).cx - face_region(mesh).cx) / face_region(mesh).side
+    assert abs(shift - 0.075) < 0.005
+    for teacher in (_Teacher(0.3), _Teacher(0.1), _Teacher(0.0, presence=0.2)):  # .1 + .05 + ... is too far as well
+        assert tracker_data._asked(teacher, image, mesh) is None
+
+
+def test_training_pictures_come_again_with_other_faces_unless_the_teacher_sees_none(monkeypatch):
+    group = drawn_group("faces", 3)
     samples = [
         Sample(group.images[i], split, -1, [group.mesh_px(i)], [np.zeros(52)])
-        for i, split in enumerate((TRAIN, HELD_OUT))
+        for i, split in enumerate((TRAIN, TRAIN, HELD_OUT))
     ]
-    for teacher, expected in ((_Teacher(0.02), 4), (_Teacher(0.3), 2), (_Teacher(0.0, presence=0.2), 2)):
+    for teacher, expected in ((_Teacher(0.0), 7), (_Teacher(0.0, presence=0.2), 3)):
         tracker = type("Tracker", (), {"backend": teacher})
         monkeypatch.setattr(tracker_data, "FaceTracker", lambda name, tracker=tracker: tracker)
-        made = list(tracker_data._with_reshaped(iter(samples), 2, 0.5))
+        made = list(tracker_data._with_made(iter(samples), Made(2, features=1.0, hand=0.5, hair=0.5)))
         assert len(made) == expected and [s.split for s in made] == [TRAIN] * (expected - 1) + [HELD_OUT]
-    made = list(tracker_data._with_reshaped(iter(samples[:1]), 0, 0))
-    assert len(made) == 1
+        assert all(s.image.shape == group.images[0].shape for s in made)
+    assert len(list(tracker_data._with_made(iter(samples), Made()))) == 3
 
 
 def test_backgrounds_that_are_no_faces_touch_none():

@@ -125,52 +125,6 @@ def texture(size: int, rng: Generator) -> np.ndarray:
     return (first + wave[..., None] * (second - first)).astype(np.uint8)
 
 
-def cover_with_hand(image: np.ndarray, mesh: np.ndarray, rng: Generator) -> np.ndarray:
-    """The picture with a fist, fingers and forearm, drawn roughly in the face's own colour, before its lower half or a
-    cheek; in one of four it is something else of any colour, held there.
-
-    Args:
-        image: uint8 (H, W, 3).
-        mesh: (478, 3), px of the picture, of the face.
-    """
-    height, width = image.shape[:2]
-    low, high = mesh[:, :2].min(0), mesh[:, :2].max(0)
-    side = float((high - low).max())
-    fist = (low + high) / 2 + [rng.uniform(-0.55, 0.55) * side, rng.uniform(0.1, 0.6) * side]
-    half = rng.uniform([0.14, 0.12], [0.34, 0.26]) * side
-    mask, lines = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
-    at = [round(float(v)) for v in fist]
-    cv2.ellipse(mask, at, [max(1, round(float(v))) for v in half], rng.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
-    down = rng.uniform(0.15, 0.85) * np.pi
-    elbow = fist + 3 * side * np.array([np.cos(down), np.sin(down)])
-    _thick(mask, fist, elbow, rng.uniform(1.2, 1.8) * half[1])
-    fan = down + np.pi + rng.normal(0, 0.9)
-    for n in range(int(rng.integers(0, 5))):
-        angle, reach = fan + rng.normal(0, 0.15), rng.uniform(0.2, 0.5) * side
-        root = fist + (n - 1.5) * 0.11 * side * np.array([-np.sin(fan), np.cos(fan)])
-        tip = root + reach * np.array([np.cos(angle), np.sin(angle)])
-        _thick(mask, root, tip, rng.uniform(0.09, 0.13) * side)
-        _thick(lines, root, tip, 0.02 * side)
-    if rng.random() < 0.75:
-        skin = np.clip(np.rint(mesh[[50, 280, 205, 425], :2]), 0, [width - 1, height - 1]).astype(int)
-        colour = np.median(image[skin[:, 1], skin[:, 0]], axis=0) * np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.03, 3))
-    else:
-        colour = rng.uniform(0, 255, 3)
-    cells = rng.normal(1, 0.12, (6, 6)).astype(np.float32)
-    light = cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
-    rim = cv2.blur(mask, (max(1, round(0.12 * side)),) * 2).astype(np.float32) / 255
-    light = light * (0.55 + 0.45 * rim) * (1 - lines.astype(np.float32) / 255 * 0.2)
-    front = np.clip(light[..., None] * colour, 0, 255)
-    alpha = cv2.blur(mask, (3, 3)).astype(np.float32)[..., None] / 255
-    return np.rint(image + alpha * (front - image)).astype(np.uint8)
-
-
-def _thick(mask: np.ndarray, start: np.ndarray, end: np.ndarray, width: float) -> None:
-    """A line with round ends into a mask."""
-    points = [[round(float(v)) for v in point] for point in (start, end)]
-    cv2.line(mask, *points, 255, max(1, round(float(width))), cv2.LINE_AA)
-
-
 def occlude(image: np.ndarray, rng: Generator, other: np.ndarray | None = None) -> np.ndarray:
     """Something in front: a rectangle or an ellipse of one colour, a texture, or a part of another picture."""
     size = image.shape[0]

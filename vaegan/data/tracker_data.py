@@ -1,8 +1,8 @@
 """What our face tracker learns from, decoded and labelled by the teacher once, kept as memory-mapped arrays.
 
 Five groups: the stills of `faces` and `faces-tight`; frames of the `train` and `dev` clips; whole pictures with context
-(`raw/photos`). The labels are what the teacher says of just these pixels, for training pictures once more after their
-faces were given another shape (`reshaped`): few people are in the clips, and a face's outline is a person's own.
+(`raw/photos`). The labels are what the teacher says of just these pixels; training pictures come again with faces that
+nobody has (`tracker_faces`), on which it is asked again.
 
 Each is a folder of arrays that is built under a temporary name and renamed, so that two processes may build it at once
 and a broken-off build leaves nothing that looks whole.
@@ -17,17 +17,17 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from vaegan.data.tracker_augment import cover_with_hand
+from vaegan.data.tracker_faces import cover_with_hair, cover_with_hand, reshaped, with_other_face
 from vaegan.errors import UserError
 from vaegan.faces.backend import Backend
-from vaegan.faces.geometry import face_region
-from vaegan.faces.tracker import MIN_PRESENCE, FaceTracker
+from vaegan.faces.geometry import CropTransform, face_region, mesh_box
+from vaegan.faces.tracker import MIN_PRESENCE, SETTLED, SETTLING_LOOKS, FaceTracker
 from vaegan.media import VideoReader, decode_image, read_image
 
 log = logging.getLogger(__name__)
@@ -36,18 +36,34 @@ TRAIN, HELD_OUT = 0, 1
 _MIDDLE = np.array([0.5, 0.5, 0.0], np.float32)
 
 STILLS = ("faces", "faces-tight")
-FORMAT = 2
+FORMAT = 3
 """Counts up when what is cached changes."""
 
-RESHAPED = {"faces": 1, "clips-train": 1, "photos": 4}
-"""How many pictures with other faces are made of each training picture."""
 
-COVERED = {"clips-train": 0.4, "photos": 0.4}
-"""How often there is also a hand before such a face: what the teacher sees behind one is its own, too."""
+@dataclass(frozen=True)
+class Made:
+    """How many pictures with other faces are made of each training picture (`count`), and in which share of these the
+    largest face is given another person's features, a hand before it, hair over it."""
 
-LOOKS, MAX_DRIFT = 2, 0.15
-"""The teacher looks that often, each time where it saw the face before; what it then says of a face that is further
-than this, in sides of its box, from where it must be is not learned from."""
+    count: int = 0
+    features: float = 0.0
+    hand: float = 0.0
+    hair: float = 0.0
+
+
+NOTHING_MADE = Made()
+MADE = {
+    "faces": Made(1, features=0.3, hand=0.3, hair=0.15),
+    "clips-train": Made(3, features=0.4, hand=0.4, hair=0.2),
+    "photos": Made(8, features=0.25, hand=0.4, hair=0.2),
+}
+
+DONORS, CANDIDATES = 200, 12
+"""So many pictures are remembered to take features from, and the most alike mesh of so many is chosen."""
+
+MAX_DRIFT = 0.15
+"""What the teacher says of a face that is further than this, in sides of its box, from where it must be is not learned
+from."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,7 @@ def load_groups(data: Path, cache: Path, names: tuple[str, ...], every: int) -> 
 
     Args:
         data: folder of data sets ($VAEGAN_DATA).
-        cache: folder of the caches; 8 GB for everything.
+        cache: folder of the caches; 11 GB for everything.
         every: of the training clips one frame in `every` is taken, of the others all.
 
     Raises:
@@ -129,12 +145,12 @@ def _built(name: str, data: Path, cache: Path, every: int) -> Path:
         raise ValueError(f"no group {name!r}")
     if not files:
         raise UserError(f"{data} holds no data for {name!r}; set VAEGAN_DATA to the folder of the data sets")
-    made = [RESHAPED.get(name, 0), COVERED.get(name, 0)]
-    stamp = json.dumps([FORMAT, every, side, made, [(f.name, f.stat().st_size) for f in files]])
+    made = MADE.get(name, NOTHING_MADE)
+    stamp = json.dumps([FORMAT, every, side, astuple(made), [(f.name, f.stat().st_size) for f in files]])
     folder = cache / f"tracker-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
     if not folder.is_dir():
         log.info("Labelling %s into %s (once)", name, folder)
-        _write(_with_reshaped(samples, RESHAPED.get(name, 0), COVERED.get(name, 0)), folder, side)
+        _write(_with_made(samples, made), folder, side)
     return folder
 
 
@@ -230,76 +246,63 @@ def _photos(files: list[Path], side: int) -> Iterator[Sample]:
         yield Sample(image, HELD_OUT if held_out else TRAIN, -1, meshes, [face.blendshapes for face in faces])
 
 
-def _with_reshaped(samples: Iterator[Sample], count: int, covered: float) -> Iterator[Sample]:
-    """The samples, each of the training followed by `count` in which its faces have another shape, and a share
-    `covered` of these also a hand before one of them."""
+def _with_made(samples: Iterator[Sample], made: Made) -> Iterator[Sample]:
+    """The samples, each of the training followed by those that are made of it."""
     rng, teacher = np.random.default_rng(0), FaceTracker("mediapipe").backend
+    donors: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for sample in samples:
         yield sample
         if sample.split != TRAIN or not sample.meshes:
             continue
-        for _ in range(count):
+        for _ in range(made.count):
             image, meshes = reshaped(sample.image, sample.meshes, rng)
-            if covered and rng.random() < covered:
-                image = cover_with_hand(image, meshes[rng.integers(len(meshes))], rng)
+            mesh = max(meshes, key=lambda mesh: mesh_box(mesh)[2])
+            features, hand, hair = rng.random(3) < (made.features, made.hand, made.hair)
+            if features and donors:
+                image = with_other_face(image, mesh, *_alike(donors, mesh, rng), rng)
+            if hair:
+                image = cover_with_hair(image, mesh, rng)
+            if hand:
+                image = cover_with_hand(image, mesh, rng)
             seen = [_asked(teacher, image, mesh) for mesh in meshes]
             if all(seen):
                 found, blendshapes = (list(part) for part in zip(*seen, strict=True))
                 yield Sample(image, TRAIN, sample.sequence, found, blendshapes)
+        if made.features:
+            mesh = max(sample.meshes, key=lambda mesh: mesh_box(mesh)[2])
+            donor = (sample.image, mesh, face_region(mesh).to_crop(mesh, 1.0))
+            if len(donors) < DONORS:
+                donors.append(donor)
+            else:
+                donors[rng.integers(DONORS)] = donor
+
+
+def _alike(donors: list, mesh: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Of a few donors (picture, mesh, mesh in its region) picture and mesh of the one that looks the same way most."""
+    here = face_region(mesh).to_crop(mesh, 1.0)
+    few = [donors[i] for i in rng.integers(len(donors), size=CANDIDATES)]
+    return min(few, key=lambda donor: np.abs(donor[2] - here).mean())[:2]
 
 
 def _asked(teacher: Backend, image: np.ndarray, mesh: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Mesh and blendshapes that the teacher sees about where `mesh` is; None where it sees no face, or another."""
+    """Mesh and blendshapes that the teacher sees about where `mesh` is, once it has come to rest there; None where it
+    sees no face, or another."""
     before = face_region(mesh)
     region = before
-    for _ in range(LOOKS):
+    for _ in range(SETTLING_LOOKS):
         seen = teacher.landmarks(image, region.scaled(teacher.roi_scale))
-        region = face_region(seen.mesh)
-        shift = math.hypot(region.cx - before.cx, region.cy - before.cy) / before.side
-        if seen.presence < MIN_PRESENCE or max(shift, abs(math.log(region.side / before.side))) > MAX_DRIFT:
+        last, region = region, face_region(seen.mesh)
+        if seen.presence < MIN_PRESENCE or _drift(before, region) > MAX_DRIFT:
             return None
+        if _drift(last, region) < SETTLED:
+            break
     return seen.mesh, seen.blendshapes
 
 
-def reshaped(
-    image: np.ndarray, meshes: list[np.ndarray], rng: np.random.Generator
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A picture whose faces are longer or wider, with other chins and cheeks, and about where their meshes then lie.
-
-    The whole picture is stretched by some 7 % along each axis and sheared by 3 %, about its largest face; around that
-    face six smooth bumps move its parts by some 2.5 % of its side.
-
-    Args:
-        image: uint8 (H, W, 3).
-        meshes: (478, 3) each, px of the picture; one at least.
-    """
-    largest = max((face_region(mesh) for mesh in meshes), key=lambda region: region.side)
-    middle, side = np.array([largest.cx, largest.cy], np.float32), np.float32(largest.side)
-    stretch = np.diag(np.exp(rng.normal(0, 0.07, 2))) + np.array([[0, 1], [0, 0]]) * rng.normal(0, 0.03)
-    stretch = stretch.astype(np.float32)
-    bumps = [rng.uniform(-0.6, 0.6, (6, 2)), rng.normal(0, 0.025, (6, 2)), rng.uniform(0.15, 0.35, 6)]
-    centres, shifts, widths = (part.astype(np.float32) * side for part in bumps)
-    centres = centres + middle
-
-    def origin(points: np.ndarray) -> np.ndarray:
-        """Where what is seen at points (N, 2) of the new picture lay in the old one."""
-        moved = middle + (points - middle) @ stretch.T
-        for centre, width, shift in zip(centres, widths, shifts, strict=True):
-            near = np.exp(-((points - centre) ** 2).sum(1, keepdims=True) / (2 * width**2))
-            moved = moved + near * shift
-        return moved
-
-    height, width = image.shape[:2]
-    pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), 2).reshape(-1, 2)
-    maps = origin(pixels.astype(np.float32)).reshape(height, width, 2) - 0.5
-    out = cv2.remap(image, maps, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    moved = []
-    for mesh in meshes:
-        points = mesh[:, :2]
-        for _ in range(10):  # the inverse of `origin`: it is near the identity, so this comes to rest
-            points = points - (origin(points) - mesh[:, :2])
-        moved.append(np.column_stack([points, mesh[:, 2]]).astype(np.float32))
-    return out, moved
+def _drift(one: CropTransform, other: CropTransform) -> float:
+    """How far one region is from another, in its sides: the larger of shift and log growth."""
+    shift = math.hypot(other.cx - one.cx, other.cy - one.cy) / one.side
+    return max(shift, abs(math.log(other.side / one.side)))
 
 
 def _fit(image: np.ndarray, meshes: list[np.ndarray], side: int) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -90,8 +90,8 @@ class LandmarkerBatches(Dataset):
         groups: what to draw from.
         shares: how often each group is drawn, relative.
         negatives: share of crops with no face in its place.
-        spoiled: share of crops that are recoloured or made worse; the others stay as they are. Three in ten of all are
-            partly covered.
+        spoiled: share of crops that are recoloured or made worse; the others stay as they are. Three in twenty of
+            all are partly covered.
         start, count: the batches start..start + count - 1 are offered.
     """
 
@@ -200,7 +200,7 @@ class LandmarkerBatches(Dataset):
         return None
 
     def _spoil(self, crop: np.ndarray, rng: Generator, other: np.ndarray | None) -> np.ndarray:
-        if rng.random() < 0.3:
+        if rng.random() < 0.15:
             crop = occlude(crop, rng, other)
         if rng.random() >= self.spoiled:
             return crop
@@ -211,9 +211,9 @@ class LandmarkerBatches(Dataset):
 
 def _unsteady(region: CropTransform, rng: Generator) -> CropTransform:
     """The region as a tracker has it: from the last frame, or roughly from a detection."""
-    rough = rng.random() < 0.35
+    rough = rng.random() < 0.45
     shift = rng.normal(0, 0.07 if rough else 0.03, 2) * region.side
-    side = region.side * np.exp(rng.normal(0, 0.12 if rough else 0.05))
+    side = region.side * np.exp(rng.normal(0, 0.15 if rough else 0.05))
     roll = np.radians(rng.uniform(-40, 40) if rough else rng.normal(0, 5))
     return CropTransform(region.cx + shift[0], region.cy + shift[1], side, region.roll + roll)
 
