@@ -116,7 +116,7 @@ def load_groups(data: Path, cache: Path, names: tuple[str, ...], every: int) -> 
 
     Args:
         data: folder of data sets ($VAEGAN_DATA).
-        cache: folder of the caches; 11 GB for everything.
+        cache: folder of the caches; 10 GB for everything.
         every: of the training clips one frame in `every` is taken, of the others all.
 
     Raises:
