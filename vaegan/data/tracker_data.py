@@ -51,7 +51,6 @@ class Made:
     hair: float = 0.0
 
 
-NOTHING_MADE = Made()
 MADE = {
     "faces": Made(1, features=0.3, hand=0.3, hair=0.15),
     "clips-train": Made(3, features=0.4, hand=0.4, hair=0.2),
@@ -145,7 +144,7 @@ def _built(name: str, data: Path, cache: Path, every: int) -> Path:
         raise ValueError(f"no group {name!r}")
     if not files:
         raise UserError(f"{data} holds no data for {name!r}; set VAEGAN_DATA to the folder of the data sets")
-    made = MADE.get(name, NOTHING_MADE)
+    made = MADE.get(name, Made())
     stamp = json.dumps([FORMAT, every, side, astuple(made), [(f.name, f.stat().st_size) for f in files]])
     folder = cache / f"tracker-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
     if not folder.is_dir():
