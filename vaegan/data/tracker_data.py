@@ -26,8 +26,8 @@ import numpy as np
 from vaegan.data.tracker_faces import cover_with_hair, cover_with_hand, reshaped, with_other_face
 from vaegan.errors import UserError
 from vaegan.faces.backend import Backend
-from vaegan.faces.geometry import CropTransform, face_region, mesh_box
-from vaegan.faces.tracker import MIN_PRESENCE, SETTLED, SETTLING_LOOKS, FaceTracker
+from vaegan.faces.geometry import face_region, mesh_box
+from vaegan.faces.tracker import MIN_PRESENCE, SETTLED, SETTLING_LOOKS, FaceTracker, region_change
 from vaegan.media import VideoReader, decode_image, read_image
 
 log = logging.getLogger(__name__)
@@ -291,17 +291,13 @@ def _asked(teacher: Backend, image: np.ndarray, mesh: np.ndarray) -> tuple[np.nd
     for _ in range(SETTLING_LOOKS):
         seen = teacher.landmarks(image, region.scaled(teacher.roi_scale))
         last, region = region, face_region(seen.mesh)
-        if seen.presence < MIN_PRESENCE or _drift(before, region) > MAX_DRIFT:
+        shift, growth = region_change(before, region)
+        if seen.presence < MIN_PRESENCE or shift > MAX_DRIFT or growth > math.exp(MAX_DRIFT):
             return None
-        if _drift(last, region) < SETTLED:
+        shift, growth = region_change(last, region)
+        if shift < SETTLED and growth < 1 + SETTLED:
             break
     return seen.mesh, seen.blendshapes
-
-
-def _drift(one: CropTransform, other: CropTransform) -> float:
-    """How far one region is from another, in its sides: the larger of shift and log growth."""
-    shift = math.hypot(other.cx - one.cx, other.cy - one.cy) / one.side
-    return max(shift, abs(math.log(other.side / one.side)))
 
 
 def _fit(image: np.ndarray, meshes: list[np.ndarray], side: int) -> tuple[np.ndarray, list[np.ndarray]]:

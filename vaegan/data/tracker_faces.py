@@ -37,9 +37,8 @@ def reshaped(image: np.ndarray, meshes: list[np.ndarray], rng: Generator) -> tup
             moved = moved + near * shift
         return moved
 
-    height, width = image.shape[:2]
-    pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), 2).reshape(-1, 2)
-    maps = origin(pixels.astype(np.float32)).reshape(height, width, 2) - 0.5
+    pixels = np.stack(_pixels(image.shape[:2]), 2)
+    maps = origin(pixels.reshape(-1, 2)).reshape(pixels.shape) - 0.5
     out = cv2.remap(image, maps, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     moved = []
     for mesh in meshes:

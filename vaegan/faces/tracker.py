@@ -110,7 +110,7 @@ class FaceTracker:
         seen = self.backend.landmarks(image, self._last.scaled(self.backend.roi_scale))
         if seen.presence < MIN_PRESENCE:
             return None
-        shift, growth = _change(self._last, face_region(seen.mesh))
+        shift, growth = region_change(self._last, face_region(seen.mesh))
         return None if shift > MAX_SHIFT or growth > MAX_GROWTH else seen
 
     def _all(self, image: np.ndarray) -> list[Landmarks]:
@@ -144,7 +144,7 @@ class FaceTracker:
             if again.presence < NEW_PRESENCE:
                 return seen
             seen = again
-            shift, growth = _change(region, face_region(seen.mesh))
+            shift, growth = region_change(region, face_region(seen.mesh))
             if shift < SETTLED and growth < 1 + SETTLED:
                 break
         return seen
@@ -248,7 +248,7 @@ def _prepared(image: np.ndarray) -> tuple[np.ndarray, float]:
     return np.ascontiguousarray(image), scale
 
 
-def _change(before: CropTransform, now: CropTransform) -> tuple[float, float]:
+def region_change(before: CropTransform, now: CropTransform) -> tuple[float, float]:
     """How far a region has moved, in its sides, and by which factor it has grown or shrunk, 1 or more."""
     shift = math.hypot(now.cx - before.cx, now.cy - before.cy) / before.side
     return shift, max(now.side / before.side, before.side / max(now.side, 1e-6))
