@@ -22,7 +22,7 @@ from vaegan.media import read_image, write_image
 class OneFace:
     """A backend that sees one face at (300, 200), 100 px wide, and takes a second place for one at first."""
 
-    name, roi_scale, confuses_turned = "scripted", 1.5, False
+    name, roi_scale, easily_fooled = "scripted", 1.5, False
     there = True
 
     def detect(self, image):

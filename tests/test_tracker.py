@@ -26,7 +26,7 @@ def mesh_at(x: float, y: float, side: float) -> np.ndarray:
 class ScriptedBackend:
     """Sees the faces (x, y, side) of the list `faces`; a region shows the one whose centre it holds."""
 
-    name, roi_scale, confuses_turned = "scripted", 1.5, False
+    name, roi_scale, easily_fooled = "scripted", 1.5, False
 
     def __init__(self, faces):
         self.faces, self.detections, self.noise = faces, 0, None
@@ -57,6 +57,35 @@ def place(face) -> tuple[float, ...]:
 def test_stills_give_every_face_once_largest_first(monkeypatch):
     tracker = scripted(monkeypatch, [(100, 100, 60), (400, 200, 140), (402, 203, 141), (250, 300, 90)])
     assert [round(mesh_box(face.mesh)[2]) for face in tracker.detect(PICTURE)] == [140, 90, 60]
+
+
+class Fooled(ScriptedBackend):
+    """Sees a face in the same place everywhere, its presence a function of the region."""
+
+    easily_fooled = True
+
+    def __init__(self, faces, presence):
+        super().__init__(faces)
+        self.presence = presence
+
+    def landmarks(self, image, roi):
+        return Landmarks(mesh_at(*self.faces[0]), self.presence(roi), np.zeros(52, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("found", "presence"),
+    [
+        (1, lambda roi: 0.2 if abs(roi.roll) > 1 else 0.95),  # upright, and steady
+        (0, lambda roi: 0.2 if abs(roi.roll) > 1 else 0.85),  # never sure
+        (0, lambda roi: 0.2 if abs(roi.roll) > 1 else 0.95 if roi.cy > 199 else 0.6),  # gone a little higher
+        (0, lambda roi: 0.2 if abs(roi.roll) > 1 else 0.95 if roi.side > 149 else 0.6),  # gone from nearer
+        (0, lambda roi: 0.2 if abs(roi.roll) > 1 else 0.95 if roi.roll < 0.1 else 0.6),  # gone when turned a little
+        (0, lambda roi: 0.97 if abs(roi.roll) > 1 else 0.95),  # better on its head
+    ],
+)
+def test_what_a_fooled_backend_finds_is_looked_at_from_beside(monkeypatch, found, presence):
+    monkeypatch.setattr(tracker_module, "_make_backend", lambda name: Fooled([(200, 200, 100)], presence))
+    assert len(FaceTracker(smoothing=False).detect(PICTURE)) == found
 
 
 def test_a_face_is_detected_once_and_then_followed(monkeypatch):

@@ -34,8 +34,9 @@ class Backend(Protocol):
     name: str
     roi_scale: float
     """Side of the region that `landmarks` wants to see / side of the mesh box (or of a detection's box)."""
-    confuses_turned: bool
-    """Whether `landmarks` may take a face on its head for an upright one: then new faces are looked at twice."""
+    easily_fooled: bool
+    """Whether `landmarks` may take something else, or a face on its head, for an upright one: then new faces are looked
+    at from beside and turned, too."""
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """All faces of a uint8 (H, W, 3) picture, in any order; duplicates do no harm."""

@@ -58,7 +58,7 @@ class MediapipeBackend:
 
     name = "mediapipe"
     roi_scale = 1.5
-    confuses_turned = False
+    easily_fooled = False
 
     def __init__(self, path: Path | None = None):
         path = require_weights(WEIGHTS) if path is None else path

@@ -50,19 +50,20 @@ class OwnBackend:
 
     Args:
         folder: a model folder as `python train.py model=tracker` writes it.
+        min_score: least score of a detection; None: as the folder's configuration says.
 
     Raises:
         UserError: the folder is not there, or not whole.
     """
 
     name = "own"
-    confuses_turned = True
+    easily_fooled = True
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    def __init__(self, folder: Path = FOLDER, min_score: float | None = None) -> None:
         self._detector, self._landmarker, config = load_networks(folder)
         self.roi_scale = float(config["landmarker"]["roi_scale"])
         self._px = int(config["detection"]["size"])
-        self._min_score = float(config["detection"]["min_score"])
+        self._min_score = float(config["detection"]["min_score"] if min_score is None else min_score)
         self._detector = _ready(self._detector, self._px)
         self._landmarker = _ready(self._landmarker, self._landmarker.size)
 
