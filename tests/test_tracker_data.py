@@ -9,8 +9,9 @@ from vaegan.data import tracker_data
 from vaegan.data.tracker_data import HELD_OUT, TRAIN, Made, Sample
 from vaegan.data.tracker_faces import cover_with_hair, cover_with_hand, reshaped, with_other_face
 from vaegan.data.tracker_mosaic import Composer, Composition, target_maps
+from vaegan.data.tracker_negatives import LOOKS, mined_negatives
 from vaegan.data.tracker_samples import LandmarkerBatches
-from vaegan.faces.backend import Landmarks
+from vaegan.faces.backend import Detection, Landmarks
 from vaegan.faces.geometry import CropTransform, face_region
 from vaegan.faces.own import peaks
 
@@ -94,6 +95,31 @@ class _Teacher:
         shift, self.looks = self.shift / 2**self.looks, self.looks + 1
         mesh = roi.to_picture(symmetric_points()[0] + [0.5 + shift, 0.5, 0], 1.0).astype(np.float32)
         return Landmarks(mesh, self.presence, np.full(52, 0.25, np.float32))
+
+
+class _Own(_Teacher):
+    """Finds a face in the middle of whatever it is shown, and remembers what that was."""
+
+    def __init__(self, presence: float = 1.0) -> None:
+        super().__init__(0.0, presence)
+        self.shown = []
+
+    def detect(self, image):
+        self.shown.append(image)
+        return [Detection(CropTransform(image.shape[1] / 2, image.shape[0] / 2, 20), 0.5)]
+
+
+def test_mined_negatives_are_what_fools_our_tracker_in_turned_training_pictures_but_not_the_teacher():
+    photos = drawn_group("photos", 16)
+    for teacher, own, looks in ((0.1, _Own(0.9), LOOKS), (0.1, _Own(0.05), 1), (0.9, _Own(0.9), 0)):
+        crops = mined_negatives(own, _Teacher(0.0, presence=teacher), photos, 24, seed=3)
+        assert crops.shape == (12 * looks, 24, 24, 3) and crops.dtype == np.uint8  # twelve of sixteen are not held out
+    upright, turned = photos.images[:12], np.rot90(photos.images[:12], 2, axes=(1, 2))
+    assert not any((image == whole).all() for image in own.shown for whole in upright if image.shape == whole.shape)
+    kept = sum(
+        (image == whole).all() for image, whole in zip(own.shown, turned, strict=True) if image.shape == whole.shape
+    )
+    assert kept < 4  # the others are painted out, lie on a side, or are parts
 
 
 def test_the_teacher_is_believed_once_it_has_come_to_rest_at_the_face_that_was_meant():

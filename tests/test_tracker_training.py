@@ -1,6 +1,7 @@
 """The tracker's own training: networks and targets by known answers, and a whole tiny run on drawn faces."""
 
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,12 +18,14 @@ from vaegan.data.tracker_data import HELD_OUT
 from vaegan.data.tracker_samples import fit_mesh_model, upright
 from vaegan.errors import UserError
 from vaegan.faces import networks
+from vaegan.faces.backend import Landmarks
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import CropTransform, mesh_box, mesh_roll
 from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, with_fused_activations
 from vaegan.faces.own import OwnBackend
 from vaegan.training.run import CONF
 from vaegan.training.tracker_card import CurveFile
+from vaegan.training.tracker_presence import fit_presence_head
 
 LANDMARKER = {
     "size": 32,
@@ -35,6 +38,17 @@ LANDMARKER = {
     "patch_widths": [4, 6, 8, 8],
     "patch_features": 8,
 }
+
+
+class Blind:
+    """A teacher that sees no face anywhere."""
+
+    roi_scale = 1.5
+
+    def landmarks(self, image, roi):
+        return Landmarks(np.zeros((478, 3), np.float32), 0.0, np.zeros(52, np.float32))
+
+
 DETECTOR = {"widths": [4, 6, 8, 8, 8], "blocks": [0, 0, 1, 0, 0], "head": 8}
 
 
@@ -64,7 +78,7 @@ def settings(tmp_path, *overrides: str):
     return cfg
 
 
-def test_a_run_learns_and_its_folder_is_a_tracker_with_a_card(drawn, tmp_path, capsys):
+def test_a_run_learns_and_its_folder_is_a_tracker_with_a_card(drawn, tmp_path, capsys, monkeypatch):
     cfg = settings(tmp_path)
     cfg.model.landmarker_training.update({"samples": 16 * 60, "check_every": 15})
     training.run(cfg, tmp_path / "run")
@@ -82,11 +96,29 @@ def test_a_run_learns_and_its_folder_is_a_tracker_with_a_card(drawn, tmp_path, c
 
     before = load_file(tmp_path / "run/model/weights.safetensors")
     cfg.model.part, cfg.model.presence.samples = "presence", 64
+    monkeypatch.setattr(training, "FaceTracker", lambda name: SimpleNamespace(backend=Blind()))
     training.run(cfg, tmp_path / "run")
     after = load_file(tmp_path / "run/model/weights.safetensors")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"landmarker.presence.weight", "landmarker.presence.bias"}
     assert "## Presence" in (tmp_path / "run/model/README.md").read_text()
+
+
+def test_presence_learns_from_what_was_taken_for_a_face_and_keeps_the_faces(drawn):
+    torch.manual_seed(0)
+    net = FaceLandmarker(**LANDMARKER).eval()
+    group = drawn["faces"]
+    crops = np.stack([cv2.resize(image, (32, 32)) for image in group.images])
+    rings = [cv2.circle(np.full((32, 32, 3), n, np.uint8), (16, 16), 4 + n % 10, (0, 250, 0), 2) for n in range(60)]
+    mined, before = np.stack(rings), net.presence.weight.detach().clone()
+    batches = [{"crops": crops, "present": np.ones(len(crops), np.float32)}]
+    batches += [{"crops": np.zeros((24, 32, 32, 3), np.uint8), "present": np.zeros(24, np.float32)}]
+    with torch.no_grad():
+        net.presence.bias.fill_(3.0)  # everything is a face
+    figures = fit_presence_head(net, batches, mined, decay=0.0)
+    assert figures["mined_taken_before"] == figures["faces_taken_before"] == 1
+    assert figures["mined_taken"] < 0.1 and figures["others_taken"] < 0.1 and figures["faces_taken"] > 0.9
+    assert not torch.equal(net.presence.weight, before)
 
 
 def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(drawn, tmp_path, monkeypatch):

@@ -50,9 +50,9 @@ class Composer:
         self.groups = [groups[name] for name in shares]
         self.faces = [group.faces(split) for group in self.groups]
         self.shares = np.array(list(shares.values())) / sum(shares.values())
-        self.meshes_of = [_by_owner(group) for group in self.groups]
+        self.meshes_of = [by_owner(group) for group in self.groups]
         photos = groups["photos"]
-        of = _by_owner(photos)
+        of = by_owner(photos)
         self.backgrounds = [
             without_faces(photos.picture(i), [photos.mesh_px(f) for f in of.get(int(i), [])])
             for i in np.flatnonzero(photos.split == split)
@@ -207,7 +207,8 @@ class Composer:
         self._paste(made, image, matrix, place, 1.2)
 
 
-def _by_owner(group: Group) -> dict[int, list[int]]:
+def by_owner(group: Group) -> dict[int, list[int]]:
+    """The faces of each picture that has any."""
     faces: dict[int, list[int]] = {}
     for face, owner in enumerate(group.owner):
         faces.setdefault(int(owner), []).append(face)

@@ -21,10 +21,12 @@ from torch.utils.data import DataLoader, Dataset
 from vaegan.data.tracker_augment import mirrored_points
 from vaegan.data.tracker_data import HELD_OUT, TRAIN, load_groups
 from vaegan.data.tracker_mosaic import Composer, DetectorBatches
+from vaegan.data.tracker_negatives import mined_negatives
 from vaegan.data.tracker_samples import LandmarkerBatches, fit_mesh_model
 from vaegan.errors import UserError
 from vaegan.faces.networks import FaceDetector, FaceLandmarker
-from vaegan.faces.own import load_networks
+from vaegan.faces.own import OwnBackend, load_networks
+from vaegan.faces.tracker import FaceTracker
 from vaegan.model import PRETRAINED
 from vaegan.training.tracker_card import CurveFile, keep_earlier, write_card
 from vaegan.training.tracker_modules import DetectorTraining, LandmarkerTraining
@@ -163,7 +165,8 @@ def _detector(model: dict[str, Any], output: Path) -> None:
 
 
 def _presence(model: dict[str, Any], output: Path) -> None:
-    """Fit the presence head of the landmarker in `output`/model again, on samples that no training saw."""
+    """Fit the presence head of the tracker in `output`/model again, on samples that no training saw and on its own
+    mistakes."""
     folder, settings = output / "model", model["landmarker_training"]
     net = load_networks(folder)[1]
     groups = load_groups(
@@ -182,12 +185,18 @@ def _presence(model: dict[str, Any], output: Path) -> None:
         start=0,
         count=model["presence"]["samples"] // settings["batch"],
     )
-    figures = fit_presence_head(net, batches)
+    own, teacher = OwnBackend(folder, model["presence"]["min_score"]), FaceTracker("mediapipe").backend
+    mined = mined_negatives(own, teacher, groups["photos"], net.size, model["seed"] + 1)
+    figures = fit_presence_head(net, batches, mined)
     weights, config = load_file(folder / "weights.safetensors"), yaml.safe_load((folder / "config.yaml").read_text())
     for key, value in net.presence.state_dict().items():
         weights[f"landmarker.presence.{key}"] = value.detach().to(torch.float16).contiguous()
-    config["training"]["presence"] = {"command": model["command"], "samples": model["presence"]["samples"]}
-    config["training"]["presence"]["figures"] = {name: round(value, 4) for name, value in figures.items()}
+    config["training"]["presence"] = {
+        "command": model["command"],
+        "samples": len(batches) * settings["batch"],
+        "mined": len(mined),
+        "figures": {name: round(value, 4) for name, value in figures.items()},
+    }
     _write(folder, weights, config)
     write_card(folder, output)
 

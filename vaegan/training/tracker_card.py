@@ -25,8 +25,9 @@ MEANING = {
     "detector": "On composed held-out pictures. recall: faces found at an intersection over union of .5; "
     "false_on_empty: share of pictures without a face in which one is found; false_beside_faces: likewise per picture "
     "that has faces; roll_degrees: mean error.",
-    "presence": "The landmarker's presence head alone, by logistic regression. Of its own samples: share of faces and "
-    "of other crops that are taken for faces, before and after.",
+    "presence": "The landmarker's presence head alone, by logistic regression. Of its own samples: share of faces, "
+    "of other crops and of mined ones (what was found where the teacher sees no face, in training pictures on a side "
+    "or on their head) that are taken for faces, before and after.",
 }
 COLUMNS = {
     "landmarker": ("loss", "faces/error", "faces-tight/error", "clips-dev/error", "clips-dev/box", "clips-dev/r"),
@@ -110,6 +111,7 @@ def _part(part: str, training: dict[str, Any], curve: list[dict[str, float]]) ->
     """The section of one network: command, effort, figures, curve."""
     seconds = sum(row["seconds"] for row in curve)
     facts = [f"{training['samples']:,} samples"]
+    facts += [f"{training['mined']:,} mined ones"] if "mined" in training else []
     facts += [f"from the weights of `{training['start_from']}`"] if training.get("start_from") else []
     facts += [f"{seconds / 60:.0f} minutes of training"] if curve else []
     lines = [f"## {part.capitalize()}", ""]

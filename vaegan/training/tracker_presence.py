@@ -9,41 +9,50 @@ from vaegan.faces.networks import FaceLandmarker
 from vaegan.training.tracker_modules import as_input
 
 
-def fit_presence_head(net: FaceLandmarker, batches: LandmarkerBatches, decay: float = 1e-4) -> dict[str, float]:
+def fit_presence_head(
+    net: FaceLandmarker, batches: LandmarkerBatches, mined: np.ndarray, decay: float = 1e-4
+) -> dict[str, float]:
     """Logistic regression of `present` on the landmarker's features, from the head's present weights; in place.
 
     Args:
         net: trained, in evaluation mode; nothing but `net.presence` changes.
         batches: crops, best half of them without a face.
+        mined: uint8 (N, size, size, 3), crops without a face that were taken for one, or nearly.
         decay: of the squared weights.
 
     Returns:
-        Share of faces and of other crops taken for faces (probability above .75), before and after.
+        Share of faces, of other crops and of mined ones taken for faces (probability above .75), before and after.
     """
-    inputs, targets = [], []
-    with torch.no_grad():
-        for index in range(len(batches)):
-            batch = batches[index]
-            inputs.append(net.features(net.trunk(as_input(batch["crops"]) * 2 - 1)))
-            targets.append(batch["present"])
-    features, present = torch.cat(inputs), torch.from_numpy(np.concatenate(targets))
+    features, present = [], []
+    for index in range(len(batches)):
+        batch = batches[index]
+        features.append(_features(net, batch["crops"]))
+        present.append(torch.from_numpy(batch["present"]))
+    features += [_features(net, mined[start : start + 64]) for start in range(0, len(mined), 64)]
+    features, face = torch.cat(features), torch.cat([*present, torch.zeros(len(mined))])
+    found = torch.arange(len(face)) >= len(face) - len(mined)
+    kinds = {"faces": face > 0, "others": (face == 0) & ~found, "mined": found}
     head = net.presence.requires_grad_(True)
-    before = _shares(head, features, present)
+    before = _taken(head, features, kinds)
     optimizer = torch.optim.LBFGS(head.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = nn.functional.binary_cross_entropy_with_logits(head(features)[:, 0], present)
+        value = nn.functional.binary_cross_entropy_with_logits(head(features)[:, 0], face)
         value = value + decay * head.weight.square().sum()
         value.backward()
         return value
 
     optimizer.step(loss)
-    after = _shares(head, features, present)
-    return {**{f"{k}_before": v for k, v in before.items()}, **after}
+    return {f"{name}_before": share for name, share in before.items()} | _taken(head, features, kinds)
 
 
-def _shares(head: nn.Linear, features: Tensor, present: Tensor) -> dict[str, float]:
-    with torch.no_grad():
-        taken = (head(features)[:, 0].sigmoid() > 0.75).float()
-    return {"faces_taken": float(taken[present > 0].mean()), "others_taken": float(taken[present == 0].mean())}
+@torch.no_grad()
+def _features(net: FaceLandmarker, crops: np.ndarray) -> Tensor:
+    return net.features(net.trunk(as_input(crops) * 2 - 1))
+
+
+@torch.no_grad()
+def _taken(head: nn.Linear, features: Tensor, kinds: dict[str, Tensor]) -> dict[str, float]:
+    taken = head(features)[:, 0].sigmoid() > 0.75
+    return {f"{name}_taken": float(taken[which].float().mean()) for name, which in kinds.items() if which.any()}
