@@ -115,7 +115,7 @@ def test_presence_learns_from_what_was_taken_for_a_face_and_keeps_the_faces(draw
     batches += [{"crops": np.zeros((24, 32, 32, 3), np.uint8), "present": np.zeros(24, np.float32)}]
     with torch.no_grad():
         net.presence.bias.fill_(3.0)  # everything is a face
-    figures = fit_presence_head(net, batches, mined, decay=0.0)
+    figures = fit_presence_head(net, batches, mined, mined_weight=0.5, decay=0.0)
     assert figures["mined_taken_before"] == figures["faces_taken_before"] == 1
     assert figures["mined_taken"] < 0.1 and figures["others_taken"] < 0.1 and figures["faces_taken"] > 0.9
     assert not torch.equal(net.presence.weight, before)

@@ -187,7 +187,7 @@ def _presence(model: dict[str, Any], output: Path) -> None:
     )
     own, teacher = OwnBackend(folder, model["presence"]["min_score"]), FaceTracker("mediapipe").backend
     mined = mined_negatives(own, teacher, groups["photos"], net.size, model["seed"] + 1)
-    figures = fit_presence_head(net, batches, mined)
+    figures = fit_presence_head(net, batches, mined, model["presence"]["mined_weight"])
     weights, config = load_file(folder / "weights.safetensors"), yaml.safe_load((folder / "config.yaml").read_text())
     for key, value in net.presence.state_dict().items():
         weights[f"landmarker.presence.{key}"] = value.detach().to(torch.float16).contiguous()

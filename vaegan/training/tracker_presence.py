@@ -10,7 +10,7 @@ from vaegan.training.tracker_modules import as_input
 
 
 def fit_presence_head(
-    net: FaceLandmarker, batches: LandmarkerBatches, mined: np.ndarray, decay: float = 1e-4
+    net: FaceLandmarker, batches: LandmarkerBatches, mined: np.ndarray, mined_weight: float, decay: float = 1e-4
 ) -> dict[str, float]:
     """Logistic regression of `present` on the landmarker's features, from the head's present weights; in place.
 
@@ -18,6 +18,7 @@ def fit_presence_head(
         net: trained, in evaluation mode; nothing but `net.presence` changes.
         batches: crops, best half of them without a face.
         mined: uint8 (N, size, size, 3), crops without a face that were taken for one, or nearly.
+        mined_weight: of each of these, where each of the others has 1: the more, the less sure it is of profiles.
         decay: of the squared weights.
 
     Returns:
@@ -31,6 +32,7 @@ def fit_presence_head(
     features += [_features(net, mined[start : start + 64]) for start in range(0, len(mined), 64)]
     features, face = torch.cat(features), torch.cat([*present, torch.zeros(len(mined))])
     found = torch.arange(len(face)) >= len(face) - len(mined)
+    weight = torch.where(found, mined_weight, 1.0)
     kinds = {"faces": face > 0, "others": (face == 0) & ~found, "mined": found}
     head = net.presence.requires_grad_(True)
     before = _taken(head, features, kinds)
@@ -38,8 +40,8 @@ def fit_presence_head(
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = nn.functional.binary_cross_entropy_with_logits(head(features)[:, 0], face)
-        value = value + decay * head.weight.square().sum()
+        value = nn.functional.binary_cross_entropy_with_logits(head(features)[:, 0], face, weight, reduction="sum")
+        value = value / weight.sum() + decay * head.weight.square().sum()
         value.backward()
         return value
 
