@@ -79,7 +79,6 @@ class Fooled(ScriptedBackend):
         (0, lambda roi: 0.2 if abs(roi.roll) > 1 else 0.78),  # never sure
         (0, lambda roi: 0.2 if abs(roi.roll) > 1 else 0.9 if roi.cy > 199 else 0.6),  # gone a little higher
         (0, lambda roi: 0.2 if abs(roi.roll) > 1 else 0.9 if roi.side > 149 else 0.6),  # gone from nearer
-        (0, lambda roi: 0.2 if abs(roi.roll) > 1 else 0.9 if roi.roll < 0.1 else 0.6),  # gone when turned a little
         (0, lambda roi: 0.97 if abs(roi.roll) > 1 else 0.95),  # better on its head
     ],
 )

@@ -20,11 +20,9 @@ FIRST_PRESENCE, NEW_PRESENCE = 0.1, 0.75
 second on; between a half and that it gets a third. Hair, lettering and hands that a detector takes for faces hover
 around a half."""
 
-SURE_PRESENCE = 0.8
-NUDGES = ((0.05, 1.0, 0.0), (0.0, 0.9, 0.0), (0.0, 1.0, 0.15), (0.0, 1.0, -0.15))
-"""At the end a new face must be one by this much, also when its region lies higher by so many sides, is so many times
-the size, and turned by so many radians: presence falls then on what only looks like a face. On faces it stays above .9,
-in all but one of 3,321 frames."""
+SURE_PRESENCE, NUDGES = 0.8, ((0.05, 1.0), (0.0, 0.9))
+"""At the end a new face must be one by this much, also when its region lies higher by so many sides and is so many
+times the size: presence falls then on what only looks like a face; on faces it stays above .9."""
 
 SMALLEST, SMALLEST_SHARE = 20, 0.08
 """A new face that is smaller than both, in px and in heights of the picture, is none: nothing is seen of eyes then, and
@@ -170,8 +168,8 @@ class FaceTracker:
         """Whether the face is still one when it is looked at a little beside its place."""
         region = face_region(seen.mesh)
         nudged = (
-            CropTransform(region.cx, region.cy - up * region.side, region.side * size, region.roll + turn)
-            for up, size, turn in NUDGES
+            CropTransform(region.cx, region.cy - up * region.side, region.side * size, region.roll)
+            for up, size in NUDGES
         )
         return all(
             self.backend.landmarks(image, look.scaled(self.backend.roi_scale)).presence >= SURE_PRESENCE
