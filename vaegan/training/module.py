@@ -1,6 +1,5 @@
 """The VAE and the discriminator trained in turns, as the paper alternates them, in Lightning's manual optimisation."""
 
-import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,6 +10,7 @@ from vaegan import losses
 from vaegan.errors import UserError
 from vaegan.networks import VAE, Discriminator
 from vaegan.training.ema import averaged
+from vaegan.training.schedule import learning_rate_factor
 
 
 class FaceTraining(pl.LightningModule):
@@ -64,10 +64,9 @@ class FaceTraining(pl.LightningModule):
 
     def rate(self) -> float:
         """The factor on both learning rates at this step: linear warm-up, then cosine to zero or constant."""
-        warm = min(1.0, (self.step_count + 1) / max(1, self.optimizer["warmup_steps"]))
-        if self.optimizer["schedule"] == "constant":
-            return warm
-        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step_count / max(1, self.total_steps))))
+        o = self.optimizer
+        progress = self.step_count / max(1, self.total_steps)
+        return learning_rate_factor(self.step_count, progress, o["warmup_steps"], o["schedule"])
 
     def gan_ramp(self) -> float:
         """D's weight in the VAE's loss: 0 before `start_step`, then rising to 1 over `ramp_steps`."""
