@@ -46,7 +46,7 @@ from vaegan.evaluation.report import grid
 from vaegan.media import atomic_path, write_image
 from vaegan.model import FaceModel, Framing, load_model
 from vaegan.networks import SLOPE, VAE, Discriminator
-from vaegan.training.pca import start_from_pca
+from vaegan.training.pca_start import start_from_pca
 from vaegan.training.run import train
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

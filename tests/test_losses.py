@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vaegan import losses
-from vaegan.training.ema import averaged
+from vaegan.ema import averaged
 
 
 def test_bce_is_the_sum_over_pixels_and_the_mean_over_the_batch():

@@ -216,7 +216,7 @@ def test_photos_are_dealt_evenly_and_never_twice_to_a_clip():
 
 
 def test_the_mirrored_pca_is_the_pca_of_crops_and_mirror_images():
-    from vaegan.training.pca import fit_pca, mirrored_rows
+    from vaegan.pca import fit_pca, mirrored_rows
 
     crops = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), dtype=np.uint8)
     mean, components = fit_mirrored_pca(crops, 10)

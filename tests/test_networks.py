@@ -7,7 +7,8 @@ from torch import nn
 
 from vaegan import losses
 from vaegan.networks import VAE, Decoder, Discriminator, Encoder
-from vaegan.training.pca import fit_pca, mirrored_rows, start_from_pca
+from vaegan.pca import fit_pca, mirrored_rows
+from vaegan.training.pca_start import start_from_pca
 
 SHIPPED = dict(
     size=64,

@@ -3,7 +3,7 @@
 Layer counts are the paper's (section 2); widths and strides are configuration. Around the convolutions run
 shortcuts without parameters (space-to-channel, as in the DC-AE of Chen et al. 2024, arXiv:2410.10733): the first
 channels of every layer carry the picture at half size, the convolutions add to it. So a linear code such as PCA
-can be written into the linear layers at the start (vaegan.training.pca), and training goes on from there.
+can be written into the linear layers at the start (vaegan.training.pca_start), and training goes on from there.
 """
 
 import torch

@@ -128,7 +128,7 @@ def fit_mirrored_pca(crops: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Ten
     Mirroring commutes with the covariance, so every component is even or odd, and the two kinds are fitted apart, each
     with half the numbers: a quarter of the memory and of the time.
     """
-    from vaegan.training.pca import fit_pca
+    from vaegan.pca import fit_pca
 
     count, size = len(crops), crops.shape[1]
     x = as_tensor(crops)

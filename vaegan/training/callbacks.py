@@ -129,7 +129,7 @@ def pca_psnr(train: np.ndarray, val: np.ndarray, k: int) -> float:
 
     Both uint8 (N, S, S, 3). The figure is remembered beside the cached crops.
     """
-    from vaegan.training.pca import fit_pca, mirrored_rows
+    from vaegan.pca import fit_pca, mirrored_rows
 
     named = getattr(train, "filename", None)
     note = cache_root() / f"{Path(named).stem}-pca{k}.json" if named else None

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from vaegan import losses
+from vaegan.ema import averaged
 from vaegan.errors import UserError
 from vaegan.networks import VAE, Discriminator
-from vaegan.training.ema import averaged
 from vaegan.training.schedule import learning_rate_factor
 
 

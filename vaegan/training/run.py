@@ -24,7 +24,7 @@ from vaegan.training.callbacks import Curve, build_callbacks, build_checkpointin
 from vaegan.training.export import export_model
 from vaegan.training.loggers import build_loggers, finish, log_model, log_record
 from vaegan.training.module import FaceTraining
-from vaegan.training.pca import start_from_pca
+from vaegan.training.pca_start import start_from_pca
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 if not CONF.is_dir():

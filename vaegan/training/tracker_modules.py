@@ -7,10 +7,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from vaegan.ema import averaged
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import FACE_POINTS
 from vaegan.faces.networks import FaceDetector, FaceLandmarker
-from vaegan.training.ema import averaged
 
 OUTER_EYES = (33, 263)
 FOREHEAD, CHIN = 10, 152
