@@ -261,7 +261,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(shelf, tmp_path):
 
 
 def test_own_bugs_keep_their_traceback(transfer, monkeypatch):
-    monkeypatch.setattr("vaegan.transfer.render_decode", lambda *args: 1 / 0)
+    monkeypatch.setattr("vaegan.render.decode.Decode.render", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         transfer()
     assert os.listdir() == []

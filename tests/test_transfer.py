@@ -14,7 +14,8 @@ from vaegan.driver import BATCH, READ_AHEAD, prefetch
 from vaegan.errors import UserError
 from vaegan.media import Frame
 from vaegan.motion import Motion
-from vaegan.render import render_decode, resize
+from vaegan.render.decode import Decode
+from vaegan.render.view import resize
 from vaegan.storyboard import COLUMNS, LABEL_PX, TILE_PX, Storyboard
 from vaegan.transfer import Settings, Transfer, animate, pose_note
 
@@ -32,6 +33,11 @@ def run(driver, photo=PHOTO, model=None, show_driver=False, **options):
 
 def images(*args, **options):
     return np.stack([step.image for step in run(*args, **options).frames()]).astype(int)
+
+
+def photo_alone(job):
+    """The photo as the model draws it at rest."""
+    return Decode(job.model, job.photo.latent, 256).render(np.zeros((1, 192), np.float32), np.zeros((1, 4)))[0].crop
 
 
 def mouth(frames):
@@ -54,7 +60,7 @@ def test_photo_moves_like_the_driver(driver):
 def test_reference_frame_shows_the_photo_as_the_model_sees_it(driver):
     job = run(driver, reference=13)
     frames = np.stack([step.image for step in job.frames()])
-    photo = render_decode(PoolModel(), job.photo.latent, np.zeros((1, 192), np.float32), 256)[0]
+    photo = photo_alone(job)
     assert np.array_equal(frames[13], photo)
     assert not np.array_equal(frames[10], photo)
 
@@ -73,7 +79,7 @@ def test_absolute_motion_needs_no_reference_and_keeps_the_mean_of_the_photo(driv
     late = film(tmp_path / "late.mp4", talking(40)[5:35])  # begins with the mouth open
     job = run(late, motion="absolute")
     frames = np.stack([step.image for step in job.frames()]).astype(int)
-    photo = render_decode(PoolModel(), job.photo.latent, np.zeros((1, 192), np.float32), 256).astype(int)
+    photo = photo_alone(job)[None].astype(int)
     relative = images(late)
     assert abs(mouth(frames).mean() - mouth(photo)[0]) < 2
     assert abs(mouth(relative).mean() - mouth(photo)[0]) > 5
@@ -146,7 +152,7 @@ def test_real_photo_and_clip(data_dir, models_dir, tmp_path):
     )
     steps = list(job.frames())
     assert len(steps) == 21 and job.motion.lost == 0 and job.has_audio
-    own = render_decode(PoolModel(), job.photo.latent, np.zeros((1, 192), np.float32), 256)[0].astype(int)
+    own = photo_alone(job).astype(int)
     assert np.abs(steps[0].image - own).max() == 0
     seen = job.compare(steps[0])[:, :256].astype(int)
     coarse = [p.reshape(8, 32, 8, 32, 3).mean(axis=(1, 3)) for p in (seen, own)]

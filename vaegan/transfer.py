@@ -20,7 +20,7 @@ from vaegan.faces.geometry import CropTransform, framing, head_pose
 from vaegan.media import VideoReader, read_image
 from vaegan.media.images import rgb_array
 from vaegan.motion import Motion
-from vaegan.render import render_decode
+from vaegan.render import Rendered, build_renderer
 from vaegan.samples import find_driver, find_photo
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ class Transfer:
                 self._open(path)
         self.show_driver = show_driver and self.path is not None
         self.photo = read_photo(photo, model, tracker)
+        self._renderer = build_renderer("decode", model, self.photo.latent, self.settings.size)
         self.motion: Motion | None = None
         """The driver's motion from its reference frame, before strength and smoothing; set once it has been read."""
         self.reference_pose: np.ndarray | None = None
@@ -215,9 +216,9 @@ class Transfer:
                 self._note_pose(first.pose)
             still = np.zeros_like(self.photo.latent)
             deltas = np.stack([still if f.latent is None else f.latent - reference for f in batch])
-            images = self._render(deltas * np.float32(self.settings.strength))
-            for f, image in zip(batch, images, strict=True):
-                yield Step(f.time - self.settings.start, image, f.found, f.picture, f.pose)
+            rendered = self._render(deltas * np.float32(self.settings.strength))
+            for f, r in zip(batch, rendered, strict=True):
+                yield Step(f.time - self.settings.start, r.image, f.found, f.picture, f.pose)
             recording.add(batch)
         self.motion = Motion.from_recording(recording, self.model, self.rate)
 
@@ -241,9 +242,10 @@ class Transfer:
         moved = (moved.centred() if s.motion == "absolute" else moved) * s.strength
         with closing(self._pictures(crops)) as pictures:
             for at in range(0, len(moved), BATCH):
-                images = self._render(moved.deltas[at : at + BATCH])
-                for i, image in enumerate(images, start=at):
-                    yield Step(float(moved.times[i]), image, bool(moved.found[i]), next(pictures, None), motion.pose[i])
+                for i, r in enumerate(self._render(moved.deltas[at : at + BATCH]), start=at):
+                    yield Step(
+                        float(moved.times[i]), r.image, bool(moved.found[i]), next(pictures, None), motion.pose[i]
+                    )
 
     def _encode(self, picture_size: int) -> Iterator[list[DriverFrame]]:
         s = self.settings
@@ -261,8 +263,8 @@ class Transfer:
             for frame, crop in zip(ahead, crops, strict=False):
                 yield crop_picture(frame.image, CropTransform(*crop) if crop[2] else None, s.size)
 
-    def _render(self, deltas: np.ndarray) -> np.ndarray:
-        return render_decode(self.model, self.photo.latent, deltas, self.settings.size)
+    def _render(self, deltas: np.ndarray) -> list[Rendered]:
+        return self._renderer.render(deltas, np.zeros((len(deltas), 4), np.float32))
 
     def _note_pose(self, reference: np.ndarray) -> None:
         self.reference_pose = reference

@@ -9,11 +9,12 @@ import numpy as np
 from vaegan.driver import crop_picture, encode_driver
 from vaegan.errors import UserError
 from vaegan.evaluation.observer import ANALYSIS_PX, Observed, Observer
-from vaegan.evaluation.warp_baseline import MeshWarp
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import VideoReader
 from vaegan.model import FaceModel
-from vaegan.render import render_decode, resize
+from vaegan.render.decode import Decode
+from vaegan.render.field import MeshField, sample
+from vaegan.render.view import resize
 
 PHOTO, DRIVER, WARP, MODEL = "static photo", "driver itself", "mesh warp", "model"
 SYSTEMS = (PHOTO, DRIVER, WARP, MODEL)
@@ -110,10 +111,11 @@ def reduced(pictures: Iterable[np.ndarray], size: int) -> np.ndarray:
 def frames_of(system: str, photo: Portrait, clip: Clip, model: FaceModel) -> np.ndarray:
     """The photo moved by the clip in one of the ways of SYSTEMS: uint8 (T, S, S, 3), all at the model's size."""
     if system == MODEL:
-        return render_decode(model, photo.latent, clip.deltas, model.size)
+        at_rest = np.zeros((len(clip.small), 4), np.float32)
+        return np.stack([r.crop for r in Decode(model, photo.latent, model.size).render(clip.deltas, at_rest)])
     if system == WARP:
-        warp = MeshWarp(photo.large, photo.seen.mesh[0])
-        return reduced(map(warp, clip.displacements()), model.size)
+        field = MeshField(photo.seen.mesh[0], ANALYSIS_PX)
+        return reduced((sample(photo.large, field(moved)) for moved in clip.displacements()), model.size)
     if system == PHOTO:
         return np.repeat(photo.small[None], len(clip.small), 0)
     return clip.small

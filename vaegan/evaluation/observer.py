@@ -9,7 +9,7 @@ from vaegan.evaluation.embedder import Embedder
 from vaegan.evaluation.metrics import Seen
 from vaegan.faces.geometry import head_pose
 from vaegan.faces.tracker import FaceTracker
-from vaegan.render import resize
+from vaegan.render.view import resize
 
 ANALYSIS_PX = 256
 

@@ -14,7 +14,7 @@ from vaegan.evaluation.observer import ANALYSIS_PX, enlarged
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import head_pose
 from vaegan.faces.tracker import Face, FaceTracker
-from vaegan.render import resize
+from vaegan.render.view import resize
 from vaegan.storyboard import Thinned
 from vaegan.transfer import Step, Transfer
 

@@ -1,6 +1,6 @@
-"""The strongest thing one can do without a generative model: the photo, bent by the driver's own mesh.
+"""The dense field of a mesh displacement: where every pixel of the moved picture comes from.
 
-Every landmark of the photo is moved by what the driver's landmark has moved since the reference frame; between the
+Every landmark of the photo moves by what the driver's landmark has moved since the reference frame; between the
 landmarks the picture follows triangle by triangle (piecewise affine). Nothing new is drawn: a closed mouth has no
 teeth to show.
 """
@@ -15,16 +15,15 @@ BORDER_POINTS = 5
 """Fixed points on each side of the picture, so that the background stays in place."""
 
 
-class MeshWarp:
-    """A photo, ready to be bent.
+class MeshField:
+    """Mesh displacement -> dense field, for one photo.
 
     Args:
-        photo: uint8 (S, S, 3). mesh: its landmarks (478, 3) in px of it.
+        mesh: the photo's landmarks (478, 3) in px. size: side of the square photo in px.
     """
 
-    def __init__(self, photo: np.ndarray, mesh: np.ndarray):
-        self.photo = photo
-        size = photo.shape[0]
+    def __init__(self, mesh: np.ndarray, size: int):
+        self.size = size
         line = np.linspace(0, size, BORDER_POINTS)[:-1]
         zero, full = np.zeros_like(line), np.full_like(line, size)
         border = np.concatenate(
@@ -35,30 +34,29 @@ class MeshWarp:
         self.triangles = Delaunay(self.rest).simplices
 
     def __call__(self, displacement: np.ndarray) -> np.ndarray:
-        """The photo (S, S, 3) with its landmarks moved by displacement (478, 3), in px of it."""
+        """displacement: (478, 3) in px. Returns float32 (size, size, 2): x, y in the photo, counted from pixel centres,
+        of each pixel of the moved picture."""
         moved = self.rest.copy()
         moved[:FACE_POINTS] += displacement[:FACE_POINTS, :2]
         depth = self.depth.copy()
         depth[:FACE_POINTS] += displacement[:FACE_POINTS, 2]
-        size = self.photo.shape[0]
         # Far triangles first: where the turning head folds the mesh, the near side covers the far one.
         order = np.argsort(-depth[self.triangles].max(1), kind="stable")
-        owner = np.zeros((size, size), np.int32)
+        owner = np.zeros((self.size, self.size), np.int32)
         corners = np.rint((moved[self.triangles] - 0.5) * 256).astype(np.int32)
         for number in order:
             cv2.fillConvexPoly(owner, corners[number], int(number), cv2.LINE_8, 8)
         back = _affine_maps(moved[self.triangles], self.rest[self.triangles])[owner.ravel()]
-        y, x = np.divmod(np.arange(size * size), size)
+        y, x = np.divmod(np.arange(self.size**2), self.size)
         centre = np.stack([x + 0.5, y + 0.5, np.ones_like(x, np.float64)], 1)
         source = np.einsum("nij,nj->ni", back, centre).astype(np.float32) - 0.5
-        x_map, y_map = source.reshape(size, size, 2).transpose(2, 0, 1)
-        return cv2.remap(
-            self.photo,
-            np.ascontiguousarray(x_map),
-            np.ascontiguousarray(y_map),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        return source.reshape(self.size, self.size, 2)
+
+
+def sample(image: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """The picture (S, S, 3) pulled through a field (H, W, 2) of `MeshField`: (H, W, 3)."""
+    x, y = (np.ascontiguousarray(field[..., axis]) for axis in (0, 1))
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _affine_maps(source: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -1,0 +1,44 @@
+"""How a frame of the result is made: one protocol, one file for each renderer, and what of it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from vaegan.errors import UserError
+
+if TYPE_CHECKING:
+    from vaegan.model import FaceModel
+
+RENDERERS = ("decode",)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One frame: `crop`, uint8 (S, S, 3), is measured; `image`, uint8 (H, W, 3), is written."""
+
+    crop: np.ndarray = field(repr=False)
+    image: np.ndarray = field(repr=False)
+
+
+class Renderer(Protocol):
+    """Draws one photo in motion; made once for the photo."""
+
+    def render(self, deltas: np.ndarray, placement: np.ndarray) -> list[Rendered]:
+        """Frames of the photo, moved.
+
+        deltas: float32 (N, D), z_t - z_ref
+        placement: float32 (N, 4): shift x, y in face sizes, log scale and roll in radians, against the reference
+        """
+        ...
+
+
+def build_renderer(name: str, model: FaceModel, z: np.ndarray, size: int) -> Renderer:
+    """The renderer of that name for a photo with latent z (D,), its crops (size, size, 3). Raises UserError."""
+    if name == "decode":
+        from vaegan.render.decode import Decode
+
+        return Decode(model, z, size)
+    raise UserError(f"renderer {name!r} is not known: use {' or '.join(RENDERERS)}")
