@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from logger_files import read_tensorboard, read_wandb
+from logger_files import wandb_records as all_wandb_records
 from tiny_runs import blobs, composed, offline, train_tiny, with_preview
 
 from vaegan.errors import UserError
-from vaegan.evaluation.compare.log import read_csv
-from vaegan.evaluation.compare.runs import read_log
-from vaegan.evaluation.compare.wandb_log import records
+from vaegan.evaluation.compare.runs import read_run
 from vaegan.media import VideoReader
 from vaegan.model import load_model
 from vaegan.training import record as run_record
@@ -50,16 +50,13 @@ def wandb(monkeypatch, tmp_path):
 
 
 def wandb_records(folder: Path, kind: str) -> list:
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    found = [Record.FromString(data) for data in records(file, [])]
+    found = all_wandb_records(next(folder.glob("wandb/offline-run-*")))
     return [getattr(one, kind) for one in found if one.WhichOneof("record_type") == kind]
 
 
 def test_a_run_folder_holds_every_figure_grids_a_video_and_the_record(pictures, tmp_path, monkeypatch):
     run = train_tiny(tmp_path / "run", pictures, *with_preview(monkeypatch, tmp_path))
-    log = read_csv(run)
+    log = read_run(run)
     assert {name for row in log.rows.values() for name in row} >= LOGGED
     assert list(log.rows) == [1, 2, 3, 4, 5, 6] and log.rows[6]["images"] == 48
     assert log.rows[6]["val/psnr"] > 0
@@ -87,9 +84,9 @@ def test_other_loggers_hold_what_the_files_hold(pictures, tmp_path, monkeypatch,
     )
     if logger == "wandb":
         module.teardown()  # its service writes a little longer than the run lasts
-    files = read_log(run)
-    other = read_log(next(run.glob("wandb/offline-run-*")) if logger == "wandb" else run / "tensorboard")
-    assert (files.logger, other.logger) == ("csv", logger)
+    files = read_run(run)
+    wandb_folder = next(run.glob("wandb/offline-run-*"), None)
+    other = read_wandb(wandb_folder) if logger == "wandb" else read_tensorboard(run / "tensorboard")
     assert other.rows.keys() == files.rows.keys()
     for step, row in files.rows.items():
         logged = {name: value for name, value in other.rows[step].items() if name in row}
@@ -97,7 +94,6 @@ def test_other_loggers_hold_what_the_files_hold(pictures, tmp_path, monkeypatch,
     assert np.array_equal(other.grid, files.grid)
     assert other.config == files.config
     assert other.record == files.record and other.record["status"] == "finished"
-    assert other.seconds > 0
 
 
 def test_tensorboard_shows_the_preview_moving(pictures, tmp_path, monkeypatch):
@@ -141,7 +137,7 @@ def test_jobs_of_one_process_stay_apart_in_wandb(pictures, tmp_path, wandb):
     ids = {wandb_records(tmp_path / str(seed), "run")[0].run_id for seed in (0, 1)}
     assert len(ids) == 2
     for seed in (0, 1):
-        log = read_log(next((tmp_path / str(seed)).glob("wandb/offline-run-*")))
+        log = read_wandb(next((tmp_path / str(seed)).glob("wandb/offline-run-*")))
         assert log.config["seed"] == seed and list(log.rows) == [1, 2, 3]
 
 
@@ -150,7 +146,7 @@ def test_a_run_goes_on_when_wandb_does_not_start(pictures, tmp_path, capfd, wand
     said = capfd.readouterr().err
     assert said.count("W&B did not start in mode online") == 1 and "logs this run offline" in said
     assert "Traceback" not in said
-    assert read_csv(run).record["status"] == "finished"
+    assert read_run(run).record["status"] == "finished"
     assert list(run.glob("wandb/offline-run-*"))
 
 
@@ -167,13 +163,13 @@ def test_a_run_goes_on_when_wandb_dies(pictures, tmp_path, capfd, wandb):
     finish(loggers)
     said = capfd.readouterr().err
     assert said.count("W&B failed") == 1 and "Traceback" not in said
-    assert list(read_csv(tmp_path / "run").rows) == [0, 1, 2]
+    assert list(read_run(tmp_path / "run").rows) == [0, 1, 2]
 
     (_, after) = build_loggers(cfg, tmp_path / "next", {})  # the next job of a multirun has W&B again
     after.log_metrics({"train/bce": 2.0}, 7)
     finish([after])
     wandb.teardown()
-    assert read_log(next((tmp_path / "next").glob("wandb/offline-run-*"))).rows[7] == {"train/bce": 2.0}
+    assert read_wandb(next((tmp_path / "next").glob("wandb/offline-run-*"))).rows[7] == {"train/bce": 2.0}
 
 
 def test_an_account_is_known_by_key_or_netrc(tmp_path, monkeypatch):
@@ -191,9 +187,9 @@ def test_an_account_is_known_by_key_or_netrc(tmp_path, monkeypatch):
 
 def test_a_resumed_run_keeps_the_earlier_rows_and_its_start(pictures, tmp_path):
     run = train_tiny(tmp_path / "run", pictures, "trainer.epochs=1")
-    first = read_csv(run)
+    first = read_run(run)
     train(composed(pictures, f"resume={run}"), tmp_path / "elsewhere")
-    both = read_csv(run)
+    both = read_run(run)
     assert list(both.rows) == [1, 2, 3, 4, 5, 6]
     assert {step: both.rows[step] for step in first.rows} == first.rows
     assert both.record["started"] == first.record["started"] and len(both.record["resumed"]) == 1
@@ -225,7 +221,7 @@ def test_ctrl_c_says_how_to_go_on(pictures, tmp_path, monkeypatch, capsys):
         signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
     assert ended.value.code == 130
     assert f"python train.py resume={tmp_path / 'run'}" in capsys.readouterr().err
-    assert read_csv(tmp_path / "run").record["status"] == "stopped"
+    assert read_run(tmp_path / "run").record["status"] == "stopped"
 
 
 def test_git_state_is_that_of_the_own_checkout_only(tmp_path):

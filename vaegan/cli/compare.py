@@ -1,4 +1,4 @@
-"""`vaegan compare`: training runs side by side, from what any logger left on disk."""
+"""`vaegan compare`: training runs side by side, from the metrics.csv that each leaves."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def compare(
 ) -> None:
     """Print the runs' figures and what differs between them; with --output draw curves and picture grids.
 
-    Reads metrics.csv, TensorBoard event files and local W&B runs, with no account and no network.
+    Reads the metrics.csv that a run leaves with every logger: no account, no network.
     """
     from vaegan.errors import UserError
-    from vaegan.evaluation.compare.page import summary, write
+    from vaegan.evaluation.compare.report import summary, write
     from vaegan.evaluation.compare.runs import keep_samples, read_runs
     from vaegan.media import check_output
 

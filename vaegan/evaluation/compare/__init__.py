@@ -1,1 +1,1 @@
-"""Runs side by side, read from what their loggers left on disk: no account, no network."""
+"""Runs side by side, read from the metrics.csv that each leaves in its folder: no account, no network."""

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from vaegan.evaluation.compare.log import flat
-from vaegan.evaluation.compare.runs import Run
+from vaegan.evaluation.compare.runs import Run, flat
 
 SILENT = ("logger.", "callbacks.", "resume", "export", "print_config", "trainer.threads", "name")
 """Settings that do not change what is learned from a picture: in no label and no table."""
@@ -26,7 +25,7 @@ def differences(runs: list[Run]) -> dict[str, list[str]]:
 def circumstances(runs: list[Run]) -> dict[str, list[str]]:
     """The same for commit, data, packages and machine, among those runs whose record tells them."""
     kept = ("git.", "data.", "packages.", "machine.")
-    flats = [{k: v for k, v in flat(run.log.record).items() if k.startswith(kept)} for run in runs]
+    flats = [{k: v for k, v in flat(run.record).items() if k.startswith(kept)} for run in runs]
     for one in flats:
         if "git.commit" in one:
             one["git.commit"] = one["git.commit"][:10]

@@ -1,16 +1,15 @@
 """Curves over each other and picture grids side by side, as one PNG."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from vaegan.evaluation.compare.differences import differences, labelled, telling
 from vaegan.evaluation.compare.runs import Run
+from vaegan.reports import chart
 
 PANELS = {
     "val/psnr": "PSNR of validation crops, dB",
@@ -33,22 +32,21 @@ SMOOTHED = 40
 """Curves with more points are drawn thin, with a running mean over a twentieth of them."""
 
 
-def draw(runs: list[Run], *, grids: bool = True) -> bytes:
-    """A PNG, 1800 px wide: legend, one panel a figure, and with `grids` the runs' last picture grids below."""
+def draw(runs: list[Run], *, grids: bool = True) -> Figure:
+    """A picture, 1800 px wide: legend, one panel a figure, and with `grids` the runs' last picture grids below."""
     panels = [name for name in PANELS if any(len(run.curve(name)[0]) for run in runs)]
     panels = panels or [n for n in dict.fromkeys(n for r in runs for n in r.names) if n not in ("images", "epoch")][:12]
-    shown = [(run, color) for run, color in zip(runs, colors(len(runs)), strict=True) if run.log.grid is not None]
+    shown = [(run, color) for run, color in zip(runs, colors(len(runs)), strict=True) if run.grid is not None]
     shown = shown if grids else []
     rows, grid_columns = -(-len(panels) // COLUMNS), 4 if len(shown) == 4 else min(max(len(shown), 2), 3)
     grid_rows = -(-len(shown) // grid_columns)
     legend_inches = 0.3 * -(-len(runs) // COLUMNS) + 0.2
-    shape = max((run.log.grid.shape[0] / run.log.grid.shape[1] for run, _ in shown), default=0.75)
+    shape = max((run.grid.shape[0] / run.grid.shape[1] for run, _ in shown), default=0.75)
     heights = [legend_inches, 2.7 * rows] + [(18 / grid_columns * shape + 0.35) * grid_rows] * bool(shown)
     settings = _settings(runs) if grids else ""
     if settings:
         heights.append(0.19 * (settings.count("\n") + 3))
-    figure = Figure(figsize=(18, sum(heights)), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = chart(1800, round(100 * sum(heights)))
     parts = figure.subfigures(len(heights), 1, height_ratios=heights)
     axes = parts[1].subplots(rows, COLUMNS, squeeze=False).ravel()
     for axis, name in zip(axes, panels, strict=False):
@@ -63,15 +61,13 @@ def draw(runs: list[Run], *, grids: bool = True) -> bytes:
     if shown:
         frames = parts[2].subplots(grid_rows, grid_columns, squeeze=False).ravel()
         for axis, (run, color) in zip(frames, shown, strict=False):
-            axis.imshow(run.log.grid, interpolation="antialiased")
+            axis.imshow(run.grid, interpolation="antialiased")
             axis.set_title(run.label, fontsize=11, color=color)
         for axis in frames:
             axis.set_axis_off()
     if settings:
         parts[-1].text(0.01, 0.95, settings, family="monospace", fontsize=9, verticalalignment="top")
-    target = io.BytesIO()
-    figure.savefig(target, format="png", metadata={"Software": None})
-    return target.getvalue()
+    return figure
 
 
 def _settings(runs: list[Run]) -> str:

@@ -43,12 +43,12 @@ def table(runs: list[Run], found: dict[str, list[str]]) -> tuple[list[str], list
         columns = sorted(name for name in logged if name not in ("images", "epoch"))[: len(COLUMNS)]
     headings = ["run", *(shown[name] for name in settings), "pictures" if runs[0].counts_images else "steps", "time"]
     headings += ["img/s", *(COLUMNS[name].heading if name in COLUMNS else name for name in columns)]
-    ended = [run.log.record.get("status", "finished") for run in runs]
+    ended = [run.record.get("status", "finished") for run in runs]
     if set(ended) != {"finished"}:
         headings.append("ended")
     rows = []
     for i, run in enumerate(runs):
-        row = [run.label, *(found[name][i] for name in settings), f"{int(run.images_seen):,}", time(run.log.seconds)]
+        row = [run.label, *(found[name][i] for name in settings), f"{int(run.images_seen):,}", time(run.seconds)]
         row += [pace(run), *(cell(run, name) for name in columns)]
         rows.append(row + [ended[i]] * (len(headings) - len(row)))
     return headings, rows
