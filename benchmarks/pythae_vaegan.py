@@ -42,10 +42,10 @@ from torch.nn import functional as F
 from vaegan.data.datamodule import FaceData
 from vaegan.errors import UserError
 from vaegan.evaluation import metrics, stills
-from vaegan.evaluation.report import grid
 from vaegan.media import atomic_path, write_image
 from vaegan.model import FaceModel, Framing, load_model
 from vaegan.networks import SLOPE, VAE, Discriminator
+from vaegan.reports import grid
 from vaegan.training.pca_start import start_from_pca
 from vaegan.training.run import train
 

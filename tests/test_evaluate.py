@@ -18,8 +18,8 @@ from vaegan.errors import UserError
 from vaegan.evaluation import stills
 from vaegan.evaluation.clips import DRIVER, MODEL, PHOTO, SYSTEMS, WARP
 from vaegan.evaluation.evaluate import Evaluation, Sources, evaluate
+from vaegan.evaluation.evaluate_report import report_text, write_report
 from vaegan.evaluation.protocol import Plan
-from vaegan.evaluation.report import report_text, write_report
 from vaegan.media import read_image
 from vaegan.model import FaceModel, Framing
 from vaegan.networks import VAE
@@ -207,7 +207,7 @@ def test_only_the_parts_asked_for_are_measured(sources, models_dir):
 
 def test_reproduce_draws_the_papers_figures_and_tests_the_authors_guess(sources, faces, models_dir, tmp_path):
     from vaegan.evaluation.reproduce import Models, compare_claims, draw_figures
-    from vaegan.evaluation.reproduction import document_text, write_figures
+    from vaegan.evaluation.reproduce_report import document_text, write_figures
 
     models = Models(small_model(), small_model(), small_model(), PoolModel())
     models.vaegan.name = "small-gan"
@@ -221,7 +221,7 @@ def test_reproduce_draws_the_papers_figures_and_tests_the_authors_guess(sources,
     plan = Plan(stills=4, samples=2, clips=1, photos=1, frames=12)
     claims, found = compare_claims(models, Sources(faces, sources.clips, sources.photos), plan, silent)
     table = "| ours | 20.10 |"
-    text = document_text(claims, found, models, pictures, "Shown.", "vaegan reproduce", tmp_path, table)
+    text = document_text(claims, found, models, pictures, "vaegan reproduce", tmp_path, rival=table)
     assert "pythae" in text and table in text
     for expected in ("small-gan", "mesh warp", "What differs from the paper", "(images/figure7.webp)", "1,280 images"):
         assert expected in text

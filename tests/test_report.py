@@ -16,7 +16,7 @@ from vaegan.cli.transfer import main
 from vaegan.driver import crop_picture
 from vaegan.evaluation import metrics
 from vaegan.evaluation.result import ResultMeasure
-from vaegan.evaluation.result_page import in_words, page
+from vaegan.evaluation.result_report import curves, in_words
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import VideoReader, VideoWriter, decode_image, read_image
 from vaegan.model import load_model
@@ -79,13 +79,13 @@ def test_page_of_a_real_result_stands_alone_and_says_who_measured(transfer, tmp_
     text = (tmp_path / "r.html").read_text()
     assert not re.search(r'(?:src|href)="(?!data:)|url\(|@import|<link', text)
     assert "sway <b>" not in text and "sway &lt;b&gt;" in text
-    photo, board = (decode_image(base64.b64decode(data)) for data in re.findall(r'base64,([^"]+)"', text))
+    photo, board, chart = (decode_image(base64.b64decode(data)) for data in re.findall(r'base64,([^"]+)"', text))
     assert photo.shape == (192, 192, 3) and board.shape == (2 * 192 + 28, 8 * 192, 3)
     figures = stored(text)
     assert figures["tracker"] == "own" and figures["frames"] == FRAMES
     assert figures["identity"] is None and any("mobilefacenet" in line for line in figures["left_out"])
     assert -1 <= figures["pose_r"] <= 1 and figures["expression_r"] is not None and figures["jitter"] > 0
-    assert text.count("<polyline") >= 4
+    assert chart.shape == (2 * 190 + 30, 1100, 3) and (chart != 255).any()
     assert sorted(os.listdir(tmp_path)) == ["o.mp4", "r.html"]
 
 
@@ -179,8 +179,7 @@ def test_words_say_what_the_figures_mean(clip):
     told = " ".join(words for _, _, words in in_words(figures, run))
     assert "follows closely" in told and "still taken for" in told and "look about the same way" in told
     assert "smiles as asked" in told
-    board = np.zeros((64, 512, 3), np.uint8)
-    assert page(figures, run, SimpleNamespace(stem="clip"), board).count("<polyline") == 8
+    assert [len(panel.lines) for panel in curves(figures).axes] == [2, 2, 2, 2]
 
 
 def test_smile_is_left_out_where_it_is_not_known_what_should_come_out(clip):

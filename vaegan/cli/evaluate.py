@@ -51,8 +51,8 @@ def evaluate(
 
     from vaegan.evaluation.evaluate import Sources
     from vaegan.evaluation.evaluate import evaluate as measure
+    from vaegan.evaluation.evaluate_report import table_lines, write_report
     from vaegan.evaluation.protocol import FULL, QUICK
-    from vaegan.evaluation.report import table_lines, write_report
     from vaegan.media import check_output
     from vaegan.model import load_model
 

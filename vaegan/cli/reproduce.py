@@ -60,7 +60,7 @@ def reproduce(
     from vaegan.evaluation.evaluate import Sources
     from vaegan.evaluation.protocol import FULL, HALF, QUICK, clip_files
     from vaegan.evaluation.reproduce import Models, compare_claims, draw_figures
-    from vaegan.evaluation.reproduction import SHOWN, write_document, write_figures
+    from vaegan.evaluation.reproduce_report import write_document, write_figures
     from vaegan.media import check_output
     from vaegan.model import load_model
     from vaegan.samples import find_driver, find_photo
@@ -100,6 +100,7 @@ def reproduce(
     )
     typer.echo(f"wrote {write_figures(found, output / 'reproduction.json')}")
     table = rival.read_text(encoding="utf-8") if rival else ""
-    typer.echo(f"wrote {write_document(claims, found, models, pictures, SHOWN[shareable], command, page, table)}")
+    write_document(claims, found, models, pictures, command, page, shareable=shareable, rival=table)
+    typer.echo(f"wrote {page}")
     for claim in claims:
         typer.echo(f"\n{claim.paper}\n  {claim.obtained}")

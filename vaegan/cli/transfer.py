@@ -195,7 +195,7 @@ def _measure(run):
 
 
 def _report(measure, run, job: _Job, board) -> None:
-    from vaegan.evaluation.result_page import in_words, write_page
+    from vaegan.evaluation.result_report import in_words, write_page
 
     figures = measure.figures()
     write_page(figures, run, job.driver, board, job.report)

@@ -4,6 +4,7 @@ Pictures are float (N, 3, S, S) in [0, 1]; each picture figure gives one value p
 `Seen`, what a face landmarker found in a sequence of frames, and give one number for the sequence.
 """
 
+import inspect
 import warnings
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,13 @@ ALEXNET = "alexnet_features.safetensors"
 EYE_CORNERS = (33, 263)
 SMILE = [BLENDSHAPES.index(name) - 1 for name in ("mouthSmileLeft", "mouthSmileRight")]
 BATCH = 64
+
+
+def definition(figure: Callable) -> str:
+    """What a figure is, on one line: the words of the function that computes it."""
+    text = " ".join(inspect.getdoc(figure).split("\n\nRaises")[0].split())
+    return text if ":" in text[:40] else f"{figure.__name__}: {text}"
+
 
 # ---- pictures
 

@@ -11,12 +11,12 @@ from vaegan.evaluation import stills
 from vaegan.evaluation.clips import MODEL, PHOTO, WARP
 from vaegan.evaluation.evaluate import Evaluation, Sources, evaluate
 from vaegan.evaluation.protocol import Plan, Progress
-from vaegan.evaluation.report import grid
 from vaegan.evaluation.tables import Figure, difference
 from vaegan.faces.drawing import draw_outline
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import read_image, write_image
 from vaegan.model import FaceModel
+from vaegan.reports import grid
 from vaegan.storyboard import TILE_PX, Storyboard
 from vaegan.transfer import Settings, Transfer, read_photo
 

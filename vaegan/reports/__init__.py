@@ -2,5 +2,6 @@
 
 from vaegan.reports.charts import chart, png
 from vaegan.reports.pages import render_page, write_page
+from vaegan.reports.pictures import grid
 
-__all__ = ["chart", "png", "render_page", "write_page"]
+__all__ = ["chart", "grid", "png", "render_page", "write_page"]

@@ -1,4 +1,4 @@
-"""HTML pages that need nothing beside them: style, pictures and charts are inside."""
+"""Pages in HTML that need nothing beside them, and in Markdown."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -28,9 +28,9 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
 
 
 def render_page(template: str, **values: Any) -> str:
-    """A template of `reports/templates/` as HTML; values are escaped, and one that is missing is an error.
+    """A template of `reports/templates/` as text; a value that is missing is an error, and in HTML values are escaped.
 
-    Templates extend `page.html` and use the macros of `parts.html`: `table(headings, rows)`, `picture(image, title)`.
+    HTML templates extend `page.html`; `parts.html` has the macros `table(headings, rows)` and `picture(image, title)`.
     An image is uint8 (H, W, 3), a matplotlib figure or the bytes of a PNG.
     """
     return _environment().get_template(template).render(**values)
@@ -40,10 +40,11 @@ def render_page(template: str, **values: Any) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("vaegan.reports"),
-        autoescape=True,
+        autoescape=select_autoescape(default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters |= {"embedded": embedded, "json": as_json}
     return environment

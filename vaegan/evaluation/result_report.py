@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import inspect
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from vaegan import reports
 from vaegan.driver import crop_picture
 from vaegan.evaluation import metrics
 from vaegan.evaluation.result import ResultFigures
-from vaegan.media import atomic_path, encode_image
 from vaegan.transfer import POSE_DEGREES, Transfer, pose_note
 
 SAME_PERSON = 0.277
@@ -30,67 +27,29 @@ HARDLY = 0.05
 PHOTO_PX = 192
 FOLLOWS = ((0.8, "follows closely"), (0.5, "follows"), (0.2, "follows loosely"), (-math.inf, "does not follow"))
 CURVES = ("head turned (yaw, degrees)", "head down (pitch, degrees)", "smile (0 to 1)", "mouth open (0 to 1)")
-STYLE = """
-:root { color-scheme: light dark; --soft: #777; --line: #8884 }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em }
-img { max-width: 100% } h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em }
-table { border-collapse: collapse; width: 100% } td, th { padding: .5em 1em .5em 0; text-align: left;
-vertical-align: top; border-top: 1px solid var(--line) } td:nth-child(2) { white-space: nowrap;
-font-variant-numeric: tabular-nums } .soft { color: var(--soft) }
-.curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 1em }
-svg { width: 100%; height: 120px; border-bottom: 1px solid var(--line) } figure { margin: 0 }
-polyline { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke }
-.driver { stroke: #888; color: #888 } .result { stroke: #d55e00; color: #d55e00 }
-"""
 
 Line = tuple[str, str, str]
 
 
 def write_page(figures: ResultFigures, run: Transfer, driver: Path, board: np.ndarray, path: Path) -> None:
     """Write the page. board: the storyboard uint8 (H, W, 3). Raises UserError when it cannot be written."""
-    text = page(figures, run, driver, board)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    reports.write_page(path, "result.html", **_values(figures, run, driver, board))
 
 
-def page(figures: ResultFigures, run: Transfer, driver: Path, board: np.ndarray) -> str:
-    """The page as HTML."""
-    title = html.escape(f"a photo, moved like {driver.stem}")
-    photo = crop_picture(run.photo.image, run.photo.crop, PHOTO_PX)
-    rows = "\n".join(
-        f"<tr><td>{html.escape(what)}</td><td>{html.escape(value)}</td><td>{html.escape(words)}</td></tr>"
-        for what, value, words in in_words(figures, run)
-    )
-    left_out = "".join(f"<li>{html.escape(line)}</li>" for line in figures.left_out)
+def _values(figures: ResultFigures, run: Transfer, driver: Path, board: np.ndarray) -> dict:
     facts = {key: value for key, value in asdict(figures).items() if key != "curves"}
-    stored = json.dumps(_rounded(facts), allow_nan=False).replace("<", "\\u003c")
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>{STYLE}</style></head><body>
-<h1>{title}</h1>
-<p>{html.escape(made_with(figures, run))}</p>
-<p>{_picture(photo, "the photo, as the model sees it")}</p>
-{_picture(board, "storyboard: the driver, where it has pictures, above the result")}
-<h2>What came of it</h2>
-<table>
-{rows}
-</table>
-{f"<h2>Left out</h2><ul>{left_out}</ul>" if left_out else ""}
-<h2>Driver and result over time</h2>
-<p><b class="driver">driver</b> &nbsp; <b class="result">result</b></p>
-<div class="curves">
-{curves(figures)}
-</div>
-<h2>How it was measured</h2>
-<p class="soft">Every frame of the result was looked at as it was made, before any video encoding, at 256 px, without
-smoothing, by the tracker {html.escape(repr(figures.tracker))}; likeness in every fifth. The result can show what
-{run.model.size} px hold, so even the driver itself, at that size, would fall a little short of 1.</p>
-<ul class="soft">
-{definitions(figures)}
-</ul>
-<script type="application/json" id="figures">{stored}</script>
-</body></html>
-"""
+    return {
+        "driver": driver.stem,
+        "made_with": made_with(figures, run),
+        "photo": crop_picture(run.photo.image, run.photo.crop, PHOTO_PX),
+        "board": board,
+        "rows": in_words(figures, run),
+        "curves": curves(figures),
+        "figures": figures,
+        "size": run.model.size,
+        "definitions": definitions(figures),
+        "facts": _rounded(facts),
+    }
 
 
 def made_with(figures: ResultFigures, run: Transfer) -> str:
@@ -199,7 +158,7 @@ def _steadiness(figures: ResultFigures) -> Line | None:
     return "Shaking, result / driver", f"{figures.jitter:.2f}", words
 
 
-def definitions(figures: ResultFigures) -> str:
+def definitions(figures: ResultFigures) -> list[str]:
     """The definition of every figure that was measured, in the words of the function that has it."""
     sources = {
         "identity": (metrics.identity,),
@@ -208,55 +167,32 @@ def definitions(figures: ResultFigures) -> str:
         "smile_bias": (metrics.smile_bias,),
         "jitter": (metrics.jitter,),
     }
-    lines = []
-    for name, functions in sources.items():
-        for function in functions if getattr(figures, name) is not None else ():
-            text = " ".join(inspect.getdoc(function).split("\n\nRaises")[0].split())
-            named = "" if ":" in text[:40] else f"{function.__name__}: "
-            lines.append(f"<li>{html.escape(named + text)}</li>")
-    return "\n".join(lines)
+    measured = (functions for name, functions in sources.items() if getattr(figures, name) is not None)
+    return [metrics.definition(function) for functions in measured for function in functions]
 
 
-def curves(figures: ResultFigures) -> str:
-    """A small chart for each axis that driver and result have."""
+def curves(figures: ResultFigures) -> Figure | None:
+    """A chart of each axis that driver and result have, over time; None without one."""
     if len(figures.curves) < 2:
-        return ""
+        return None
     times = np.array([time for time, _, _ in figures.curves])
-    values = {who: np.stack([row[at] for row in figures.curves]) for at, who in ((1, "driver"), (2, "result"))}
-    charts = []
-    for axis, name in enumerate(CURVES):
-        series = {who: rows[:, axis] for who, rows in values.items() if np.isfinite(rows[:, axis]).sum() > 1}
-        if "driver" not in series:
-            continue
-        low, high = (f([f(v[np.isfinite(v)]) for v in series.values()]) for f in (min, max))
-        pad = max(high - low, 1e-3) * 0.05
-        lines = "".join(
-            f'<polyline class="{who}" points="{points}"/>'
-            for who, v in series.items()
-            for points in _polylines(times, v, low - pad, high + pad)
-        )
-        caption = f"{name}, {low:.2f} to {high:.2f}, over {times[-1]:.1f} s"
-        charts.append(
-            f'<figure><svg viewBox="0 0 1000 100" preserveAspectRatio="none">{lines}</svg>'
-            f'<figcaption class="soft">{html.escape(caption)}</figcaption></figure>'
-        )
-    return "\n".join(charts)
-
-
-def _polylines(times: np.ndarray, values: np.ndarray, low: float, high: float) -> list[str]:
-    """One line for each stretch without a gap, in a box of 1000 x 100."""
-    x = 1000 * (times - times[0]) / max(times[-1] - times[0], 1e-9)
-    y = 100 * (high - values) / (high - low)
-    gaps = np.flatnonzero(~np.isfinite(y))
-    parts = np.split(np.arange(len(y)), np.unique(np.concatenate([gaps, gaps + 1])))
-    return [
-        " ".join(f"{x[i]:.1f},{y[i]:.1f}" for i in part) for part in parts if len(part) > 1 and np.isfinite(y[part[0]])
-    ]
-
-
-def _picture(image: np.ndarray, title: str) -> str:
-    data = base64.b64encode(encode_image(image, ".webp")).decode()
-    return f'<img alt="{html.escape(title)}" title="{html.escape(title)}" src="data:image/webp;base64,{data}">'
+    driver, result = (np.stack([row[at] for row in figures.curves]) for at in (1, 2))
+    shown = [axis for axis in range(len(CURVES)) if np.isfinite(driver[:, axis]).sum() > 1]
+    if not shown:
+        return None
+    figure = reports.chart(1100, 190 * -(-len(shown) // 2) + 30)
+    panels = figure.subplots(-(-len(shown) // 2), 2, squeeze=False, sharex=True).ravel()
+    for panel, axis in zip(panels, shown, strict=False):
+        panel.plot(times, driver[:, axis], color="0.55", label="driver")
+        panel.plot(times, result[:, axis], color="#d55e00", label="result")
+        panel.set_title(CURVES[axis], fontsize=10)
+        panel.tick_params(labelsize=8)
+        panel.grid(alpha=0.25)
+    for panel in panels[len(shown) :]:
+        panel.set_axis_off()
+    figure.supxlabel("s", fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
+    return figure
 
 
 def _rounded(value):

@@ -8,26 +8,7 @@ from vaegan.evaluation.evaluate import Evaluation
 from vaegan.evaluation.reproduce import Claim, Models
 from vaegan.media import atomic_path
 from vaegan.model import FaceModel
-
-SHOWN = {
-    False: "Faces of people not seen in training, and a driver of `clips/dev`.",
-    True: "So that nothing of a data set is passed on with this page, figures 3 and 5 show the photo, tilted, mirrored "
-    "and lit in ten ways, and of the driver its landmarks only. Without `--shareable` the same command shows "
-    "twenty people who are not in the training data, and the driver.",
-}
-"""What the pictures show, by `shareable`."""
-
-RIVAL = """
-## Beside the nearest library
-
-pythae's `VAEGAN` with our encoder, decoder and discriminator plugged in, trained on the same crops for the same number
-of images seen. `pythae`: its own trainer and defaults, the loss scales of its authors' CelebA example; `pythae-tuned`:
-the same with our batch, learning rates and start from PCA; `ours`: `python train.py model=vaegan` of that length. So
-short a run is for comparing; it is not how the shipped models were trained. pythae learns reconstruction through D's
-features alone (Larsen et al. 2016), ours has the paper's pixel term too: so few images hardly start the former.
-`pip install pythae`, then `python benchmarks/pythae_vaegan.py --images 44032 --output DIR`:
-""".strip()
-"""What stands over the table that benchmarks/pythae_vaegan.py writes."""
+from vaegan.reports import render_page
 
 PAPER = {"images": 250_000, "epochs": 30}
 """What the paper trains on: faces of IMDB-WIKI, and how often it sees them."""
@@ -46,16 +27,17 @@ def write_document(
     found: dict[str, Evaluation],
     models: Models,
     pictures: list[Path],
-    shown: str,
     command: str,
     document: Path,
+    *,
+    shareable: bool = False,
     rival: str = "",
 ) -> Path:
     """Write the page; the pictures are linked from where they are. Raises UserError when it cannot be written.
 
-    shown: what the pictures are of, in a sentence; command: what was typed; rival: the table of the benchmark
+    command: what was typed; shareable: whether pictures show nothing of a data set; rival: the table of the benchmark
     """
-    text = document_text(claims, found, models, pictures, shown, command, document.parent, rival)
+    text = document_text(claims, found, models, pictures, command, document.parent, shareable=shareable, rival=rival)
     with atomic_path(document) as path:
         path.write_text(text, encoding="utf-8")
     return document
@@ -74,32 +56,24 @@ def document_text(
     found: dict[str, Evaluation],
     models: Models,
     pictures: list[Path],
-    shown: str,
     command: str,
     folder: Path,
+    *,
+    shareable: bool = False,
     rival: str = "",
 ) -> str:
     """The page in Markdown; links are relative to `folder`."""
-    lines = ["# The paper's figures, reproduced", ""]
-    lines += ["Vysotsky & Demichev (2024) show pictures and no numbers. This page is made by", "", "```bash", command]
-    lines += ["```", "", "Figures are means; in brackets the 95 % bootstrap interval over pictures or clips. They are"]
-    lines += ["defined in the report that `vaegan evaluate` writes.", ""]
-    lines += ["| what the paper says | what we obtain | command |", "|---|---|---|"]
-    lines += [f"| {claim.paper} | {claim.obtained} | `{claim.command}` |" for claim in claims]
-    material = next(iter(found.values())).material if found else {}
-    if material:
-        lines += ["", "Measured on:", "", *(f"* {what}: {text}" for what, text in material.items())]
-    lines += ["", "## What differs from the paper", "", *differences(models)]
-    if rival:
-        lines += ["", RIVAL, "", rival.strip()]
-    lines += ["", "## Pictures", "", shown]
-    for path in pictures:
-        link = Path(os.path.relpath(path, folder)).as_posix()
-        lines += ["", f"### {CAPTIONS[path.name]}", "", f"![{CAPTIONS[path.name]}]({link})"]
-    left_out = dict.fromkeys(line for evaluation in found.values() for line in evaluation.left_out)
-    if left_out:
-        lines += ["", "## Left out", "", *(f"* {line}" for line in left_out)]
-    return "\n".join(lines) + "\n"
+    return render_page(
+        "reproduce.md",
+        claims=claims,
+        material=next(iter(found.values())).material if found else {},
+        differences=differences(models),
+        pictures={CAPTIONS[path.name]: Path(os.path.relpath(path, folder)).as_posix() for path in pictures},
+        left_out=list(dict.fromkeys(line for evaluation in found.values() for line in evaluation.left_out)),
+        command=command,
+        shareable=shareable,
+        rival=rival.strip(),
+    )
 
 
 def differences(models: Models) -> list[str]:
