@@ -39,6 +39,7 @@ from pythae.trainers import CoupledOptimizerAdversarialTrainer, CoupledOptimizer
 from pythae.trainers.training_callbacks import TrainingCallback
 from torch.nn import functional as F
 
+from vaegan.critics.lpips import load_lpips, lpips_distance
 from vaegan.data.datamodule import FaceData
 from vaegan.errors import UserError
 from vaegan.evaluation import metrics, stills
@@ -237,7 +238,7 @@ def write(folder: Path, found: dict[str, tuple[FaceModel, float]], plan: DictCon
     """Measure all models on the same val stills; write and print the table, write the pictures."""
     from vaegan.data.shards import find_data_set
 
-    perceptual = metrics.load_lpips()
+    perceptual = load_lpips()
     first = next(iter(found.values()))[0]
     crops = stills.read_stills(find_data_set("faces"), first, "val", limit, 0)
     chosen = np.linspace(0, len(crops) - 1, SHOWN).round().astype(int)
@@ -245,7 +246,7 @@ def write(folder: Path, found: dict[str, tuple[FaceModel, float]], plan: DictCon
     for row, (model, rate) in found.items():
         rebuilt = stills.reconstruct(model, crops)
         x, y = metrics.as_tensor(rebuilt), metrics.as_tensor(crops)
-        distances = [metrics.lpips_distance(perceptual, *pair) for pair in zip(x.split(64), y.split(64), strict=True)]
+        distances = [lpips_distance(perceptual, *pair) for pair in zip(x.split(64), y.split(64), strict=True)]
         values = {
             "psnr": metrics.psnr(x, y).mean(),
             "lpips": torch.cat(distances).mean(),

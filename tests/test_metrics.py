@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vaegan.critics.lpips import load_lpips, lpips_distance
 from vaegan.errors import UserError
 from vaegan.evaluation import metrics
 from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
@@ -68,11 +69,9 @@ def test_more_blur_is_worse_in_every_figure(crops):
 
 
 def test_lpips_is_zero_for_equal_pictures_and_prefers_a_small_change(models_dir, crops):
-    network = metrics.load_lpips()
+    network = load_lpips()
     noise = torch.randn(crops.shape, generator=torch.Generator().manual_seed(2))
-    same, little, much = (
-        metrics.lpips_distance(network, (crops + s * noise).clamp(0, 1), crops) for s in (0, 0.05, 0.3)
-    )
+    same, little, much = (lpips_distance(network, (crops + s * noise).clamp(0, 1), crops) for s in (0, 0.05, 0.3))
     assert same.abs().max() < 1e-6
     assert (little < much).all()
     assert float(network.net.slice1[0].weight.abs().max()) > 0.5, "AlexNet's own filters, not a random start"
@@ -82,10 +81,10 @@ def test_lpips_without_weights_says_where_they_belong(monkeypatch, tmp_path):
     monkeypatch.setenv("VAEGAN_MODELS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match="alexnet_features"):
-        metrics.load_lpips()
+        load_lpips()
     (tmp_path / "alexnet_features.safetensors").write_bytes(b"no tensors")
     with pytest.raises(UserError, match="AlexNet"):
-        metrics.load_lpips()
+        load_lpips()
     assert "FID" in load_inception(None)
 
 

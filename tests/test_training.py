@@ -171,7 +171,7 @@ def test_the_last_epoch_is_validated_and_an_lpips_is_of_its_own_epoch(pictures, 
         def forward(self, one, other):
             return (one - other).abs().mean((1, 2, 3))
 
-    monkeypatch.setattr("vaegan.evaluation.metrics.load_lpips", Distance)
+    monkeypatch.setattr("vaegan.critics.lpips.load_lpips", Distance)
     every = ["trainer.epochs=9", "trainer.validate_every=2", "callbacks.lpips=true", "callbacks.lpips_every=2"]
     train_tiny(tmp_path / "run", pictures, *every)
     rows = np.genfromtxt(tmp_path / "run/metrics.csv", delimiter=",", names=True)

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import nn
 
+from vaegan.critics.lpips import load_lpips
 from vaegan.errors import UserError
 from vaegan.evaluation import protocol, stills
 from vaegan.evaluation.clips import DRIVER, MODEL
 from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
 from vaegan.evaluation.embedder import Embedder
-from vaegan.evaluation.metrics import as_tensor, load_lpips, measure_pictures, sharpness
+from vaegan.evaluation.metrics import as_tensor, measure_pictures, sharpness
 from vaegan.evaluation.observer import Observer
 from vaegan.evaluation.protocol import Board, Plan, Progress
 from vaegan.evaluation.tables import Row, Table, as_json, bootstrap, single, summarise

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vaegan.critics.lpips import load_lpips
 from vaegan.evaluation import distributions, metrics
 from vaegan.evaluation.evaluate import Evaluation
 from vaegan.evaluation.observer import ANALYSIS_PX
@@ -26,7 +27,7 @@ HEADINGS = {
     "l1": Heading("L1 ↓", 4, metrics.l1),
     "psnr": Heading("PSNR ↑", 2, metrics.psnr),
     "ssim": Heading("SSIM ↑", 3, metrics.ssim),
-    "lpips": Heading("LPIPS ↓", 3, metrics.load_lpips),
+    "lpips": Heading("LPIPS ↓", 3, load_lpips),
     "vif": Heading("VIF ↑", 3, metrics.vif),
     "identity": Heading("identity ↑", 3, metrics.identity),
     "pose_r": Heading("pose r ↑", 3, metrics.pose_r),

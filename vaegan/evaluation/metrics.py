@@ -5,24 +5,19 @@ Pictures are float (N, 3, S, S) in [0, 1]; each picture figure gives one value p
 """
 
 import inspect
-import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vaegan.errors import UserError
+from vaegan.critics.lpips import lpips_distance
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import FACE_POINTS
-from vaegan.faces.weights import require_weights
 from vaegan.losses import laplacian_variance
 
-ALEXNET = "alexnet_features.safetensors"
 EYE_CORNERS = (33, 263)
 SMILE = [BLENDSHAPES.index(name) - 1 for name in ("mouthSmileLeft", "mouthSmileRight")]
 BATCH = 64
@@ -74,37 +69,6 @@ def sharpness(pictures: Tensor, real: Tensor) -> Tensor:
 def sharpness_ratio(pictures: np.ndarray, real: np.ndarray) -> float:
     """The mean of `sharpness` for uint8 (N, S, S, 3) against uint8 (M, S, S, 3)."""
     return float(sharpness(as_tensor(pictures), as_tensor(real)).mean())
-
-
-def load_lpips() -> nn.Module:
-    """LPIPS: learned perceptual distance (Zhang et al. 2018), stock `lpips` 0.1, net="alex".
-
-    The module takes two batches (N, 3, S, S) in [-1, 1]. AlexNet's convolutions come from ALEXNET of $VAEGAN_MODELS,
-    the weights of its features from the package lpips itself.
-
-    Raises:
-        UserError: AlexNet's weights are not at hand, or are not AlexNet's.
-    """
-    import lpips
-
-    path = require_weights(ALEXNET)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # lpips calls torchvision in a way that is going out of use
-        network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-    try:
-        weights = load_file(path)
-        with torch.no_grad():
-            for name, value in network.net.named_parameters():
-                value.copy_(weights[f"features.{name.split('.', 1)[1]}"])
-    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{path} does not hold AlexNet's convolutions ({error}): fetch it again") from error
-    return network.eval().requires_grad_(False)
-
-
-@torch.inference_mode()
-def lpips_distance(network: nn.Module, pictures: Tensor, real: Tensor) -> Tensor:
-    """`load_lpips`'s distance for pictures in [0, 1], at their own size."""
-    return network(2 * pictures - 1, 2 * real - 1).flatten()
 
 
 PictureFigure = Callable[[Tensor, Tensor], Tensor]

@@ -19,7 +19,7 @@ from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms
 FOLDER = Path(__file__).parent.parent / "pretrained" / "tracker"
 
 
-def load_networks(folder: Path) -> tuple[FaceDetector, FaceLandmarker, dict]:
+def load_networks(folder: Path = FOLDER) -> tuple[FaceDetector, FaceLandmarker, dict]:
     """The two trained networks, in float32 and evaluation mode, and the folder's configuration.
 
     Raises:

@@ -155,7 +155,7 @@ class PerceptualDistance(pl.Callback):
         self.network: torch.nn.Module | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        from vaegan.evaluation.metrics import load_lpips
+        from vaegan.critics.lpips import load_lpips
 
         try:
             self.network = load_lpips()

@@ -164,7 +164,7 @@ def build_module(cfg: DictConfig, data: FaceData, fresh: bool) -> FaceTraining:
             raise UserError(f"{error}: widen model.networks, or start at random with model.pca_start=false") from error
     perceptual = None
     if m.weights.lpips > 0:
-        from vaegan.evaluation.metrics import load_lpips
+        from vaegan.critics.lpips import load_lpips
 
         perceptual = load_lpips().requires_grad_(False)
     vae = vae.to(memory_format=torch.channels_last)
