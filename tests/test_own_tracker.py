@@ -187,7 +187,7 @@ def test_the_folder_is_small_and_says_what_it_was_made_of(shipped):
 
 
 def test_a_missing_or_broken_folder_is_said_in_one_line(tmp_path, shipped):
-    with pytest.raises(UserError, match="no weights"):
+    with pytest.raises(UserError, match="install the package again"):
         OwnBackend(tmp_path)
     broken = tmp_path / "broken"
     shutil.copytree(shipped, broken)

@@ -1,23 +1,18 @@
-"""A trained model as a folder: config.yaml, weights.safetensors (float16), README.md (the model card)."""
+"""A trained face model, ready for use: encode, decode, and what its linear heads read off a latent."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaegan.errors import UserError
-from vaegan.media import atomic_path
-from vaegan.networks import VAE
-
-PRETRAINED = Path(__file__).parent / "pretrained"
-LARGEST_WEIGHTS = 512 * 2**20
+from vaegan.folder import PRETRAINED, find_folder, half_weights, load_weights, read_config, write_folder
+from vaegan.networks import VAE, Heads
 
 
 @dataclass(frozen=True)
@@ -33,11 +28,19 @@ class FaceModel:
 
     Attributes:
         name: name of the folder. id: name and a hash of the weights; motions carry it.
-        config: what config.yaml holds: `networks`, `framing`, `training`.
+        has_heads: whether `heads` can be asked.
     """
 
-    def __init__(self, vae: VAE, framing: Framing, name: str, training: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        vae: VAE,
+        framing: Framing,
+        name: str,
+        training: Mapping[str, Any] | None = None,
+        heads: Heads | None = None,
+    ):
         self.vae = vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.head_maps = None if heads is None else heads.eval().requires_grad_(False)
         self.framing, self.name, self.training = framing, name, dict(training or {})
 
     @property
@@ -53,12 +56,20 @@ class FaceModel:
         return next(self.vae.parameters()).device
 
     @property
+    def has_heads(self) -> bool:
+        return self.head_maps is not None
+
+    @cached_property
     def id(self) -> str:
         digest = hashlib.sha256()
-        for key, value in sorted(_half(self.vae).items()):
+        for key, value in sorted(half_weights(self._parts).items()):
             digest.update(key.encode())
             digest.update(value.numpy().tobytes())
         return f"{self.name}-{digest.hexdigest()[:10]}"
+
+    @property
+    def _parts(self) -> dict[str, nn.Module]:
+        return {"": self.vae} | ({"heads.": self.head_maps} if self.has_heads else {})
 
     @torch.inference_mode()
     def encode(self, crops: Tensor) -> Tensor:
@@ -73,43 +84,40 @@ class FaceModel:
     @torch.inference_mode()
     def decode(self, z: Tensor) -> Tensor:
         """z: float (N, latent_dim) -> crops (N, 3, S, S) in [0, 1]. Raises ValueError for another shape."""
+        return torch.sigmoid(self.vae.decoder(self._checked(z)))
+
+    @torch.inference_mode()
+    def heads(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """What the linear heads read off latents z: float (N, latent_dim).
+
+        Returns the mesh (N, 478, 3) in sides of the crop from its top left corner (z likewise scaled), and the
+        blendshapes (N, 52) in MediaPipe's order, about 0 to 1.
+
+        Raises:
+            ValueError: z has another shape.
+            UserError: the model was trained without heads.
+        """
+        if self.head_maps is None:
+            raise UserError(f"model {self.name} has no heads for mesh and blendshapes: use motion64")
+        return self.head_maps(self._checked(z))
+
+    def _checked(self, z: Tensor) -> Tensor:
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(f"z must be (N, {self.latent_dim}), not {tuple(z.shape)}")
-        return torch.sigmoid(self.vae.decoder(z.to(self.device)))
+        return z.to(self.device)
 
     def save(self, folder: str | Path, card: str = "") -> Path:
-        """Write the three files to `folder`, weights as float16, each file whole or not at all."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the three files of a model folder, weights as float16, each file whole or not at all."""
         config = {"networks": self.vae.config, "framing": asdict(self.framing), "training": self.training}
-        with atomic_path(folder / "weights.safetensors") as path:
-            path.write_bytes(save(_half(self.vae)))
-        with atomic_path(folder / "config.yaml") as path:
-            path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        with atomic_path(folder / "README.md") as path:
-            path.write_text(card or f"# {self.name}\n", encoding="utf-8")
-        return folder
-
-
-def _half(vae: VAE) -> dict[str, Tensor]:
-    return {key: value.detach().cpu().half().contiguous() for key, value in vae.state_dict().items()}
+        if self.has_heads:
+            config["heads"] = {"latent": self.latent_dim}
+        return write_folder(folder, config, self._parts, card or f"# {self.name}\n")
 
 
 def shipped_models() -> list[str]:
     """Names of the face models in the package."""
     found = PRETRAINED.glob("*/weights.safetensors")
-    return sorted(path.parent.name for path in found if _read_config(path.parent).get("networks"))
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.yaml"
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{folder} is no model folder: it has no readable config.yaml") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: copy the model folder again") from error
-    return config if isinstance(config, dict) else {}
+    return sorted(path.parent.name for path in found if read_config(path.parent).get("networks"))
 
 
 def load_model(name: str | Path, device: str | torch.device = "cpu") -> FaceModel:
@@ -118,24 +126,16 @@ def load_model(name: str | Path, device: str | torch.device = "cpu") -> FaceMode
     Raises:
         UserError: no such model, or a folder whose files are missing, damaged or of another kind.
     """
-    folder = Path(name) if Path(name).is_dir() else PRETRAINED / str(name)
-    if not folder.is_dir():
-        raise UserError(f"no model '{name}': give a folder, or one of {', '.join(shipped_models()) or 'none shipped'}")
-    config = _read_config(folder)
-    path = folder / "weights.safetensors"
+    folder = find_folder(name, shipped_models())
+    config = read_config(folder)
     try:
         vae = VAE(**config["networks"])
         framing = Framing(float(config["framing"]["scale"]), bool(config["framing"]["follow"]))
+        heads = Heads(**config["heads"]) if config.get("heads") else None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder / 'config.yaml'} does not describe a face model ({error})") from error
-    try:
-        if path.stat().st_size > LARGEST_WEIGHTS:
-            raise UserError(f"{path} is larger than {LARGEST_WEIGHTS >> 20} MiB: this is not one of our models")
-        weights = load_file(path)
-        vae.load_state_dict({key: value.float() for key, value in weights.items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} does not fit its config.yaml ({reason}): copy the model folder again") from error
-    model = FaceModel(vae, framing, folder.resolve().name, config.get("training"))
-    model.vae.to(device)
-    return model
+    load_weights(folder, {"": vae} | ({} if heads is None else {"heads.": heads}))
+    for network in (vae, heads):
+        if network is not None:
+            network.to(device)
+    return FaceModel(vae, framing, folder.resolve().name, config.get("training"), heads)

@@ -182,3 +182,27 @@ class VAE(nn.Module):
         mu, logvar = self.encoder(crops)
         z = mu + torch.randn_like(mu) * (0.5 * logvar).exp()
         return self.decoder(z), mu, logvar
+
+
+class Heads(nn.Module):
+    """Two linear maps of a latent: mesh and blendshapes.
+
+    Linear on purpose: what they read off a difference z_t - z_ref does not depend on whose latent it is added to.
+
+    Args:
+        latent: numbers in the code.
+    """
+
+    POINTS, BLENDSHAPES = 478, 52
+
+    def __init__(self, latent: int):
+        super().__init__()
+        self.mesh = nn.Linear(latent, self.POINTS * 3)
+        self.blendshapes = nn.Linear(latent, self.BLENDSHAPES)
+        for layer in (self.mesh, self.blendshapes):
+            nn.init.normal_(layer.weight, std=1e-3)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """z: float (N, latent) -> mesh (N, 478, 3) in sides of the crop, blendshapes (N, 52) in [0, 1], not clipped."""
+        return self.mesh(z).view(-1, self.POINTS, 3), self.blendshapes(z)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vaegan.errors import UserError
+from vaegan.folder import PRETRAINED
 
-PRETRAINED = Path(__file__).parent / "pretrained"
 PHOTO_SUFFIXES = (".jpg", ".png", ".webp")
 
 

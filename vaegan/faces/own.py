@@ -6,17 +6,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vaegan.errors import UserError
 from vaegan.faces.backend import Detection, Landmarks
 from vaegan.faces.geometry import CropTransform
 from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, with_fused_activations
+from vaegan.folder import PRETRAINED, load_weights, read_config
 
-FOLDER = Path(__file__).parent.parent / "pretrained" / "tracker"
+FOLDER = PRETRAINED / "tracker"
 
 
 def load_networks(folder: Path = FOLDER) -> tuple[FaceDetector, FaceLandmarker, dict]:
@@ -26,23 +24,12 @@ def load_networks(folder: Path = FOLDER) -> tuple[FaceDetector, FaceLandmarker, 
         UserError: the folder is not there, or not whole.
     """
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        weights = load_file(folder / "weights.safetensors")
+        config = read_config(folder)
         detector, landmarker = FaceDetector(**config["detector"]), FaceLandmarker(**config["landmarker"])
-        for part, net in (("detector", detector), ("landmarker", landmarker)):
-            state = {k.removeprefix(f"{part}."): v.float() for k, v in weights.items() if k.startswith(f"{part}.")}
-            missing, unexpected = net.load_state_dict(state, strict=False)
-            missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-            if missing or unexpected:
-                raise KeyError(f"{part}: {(missing + unexpected)[0]}")
-            net.eval()
-    except FileNotFoundError as error:
-        raise UserError(
-            f"the own face tracker has no weights: {error.filename} is missing; install the package again"
-        ) from error
-    except (KeyError, TypeError, RuntimeError, ValueError, SafetensorError, yaml.YAMLError) as error:
+        load_weights(folder, {"detector.": detector, "landmarker.": landmarker})
+    except (KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{folder} is no whole face tracker ({error}); install the package again") from error
-    return detector, landmarker, config
+    return detector.eval(), landmarker.eval(), config
 
 
 class OwnBackend:

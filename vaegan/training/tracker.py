@@ -27,7 +27,7 @@ from vaegan.errors import UserError
 from vaegan.faces.networks import FaceDetector, FaceLandmarker
 from vaegan.faces.own import OwnBackend, load_networks
 from vaegan.faces.tracker import FaceTracker
-from vaegan.model import PRETRAINED
+from vaegan.folder import PRETRAINED
 from vaegan.training.tracker_card import CurveFile, keep_earlier, write_card
 from vaegan.training.tracker_modules import DetectorTraining, LandmarkerTraining
 from vaegan.training.tracker_presence import fit_presence_head
