@@ -57,15 +57,15 @@ def measure(photo: str, driver: Path, model: str, output: Path) -> None:
     born = time.perf_counter()  # before torch and all that is slow to import
     from vaegan.cli.transfer import load
     from vaegan.media import VideoWriter
-    from vaegan.transfer import Transfer
+    from vaegan.pipeline import Transfer
 
     run = Transfer(photo, driver, load(model, "cpu"))
     early = first = None
     with VideoWriter(output, 256, 256, run.rate, audio_from=driver) as writer:
-        for step in run.frames():
+        for frame in run.frames():
             first = first or time.perf_counter()
-            writer.write(step.image)
-            if early is None and step.time >= 10:
+            writer.write(frame.image)
+            if early is None and frame.time >= 10:
                 early = peak_mb()
     took = time.perf_counter() - first
     end = peak_mb()
@@ -73,7 +73,7 @@ def measure(photo: str, driver: Path, model: str, output: Path) -> None:
     rate = (writer.count - 1) / took
     print(f"steady state: {rate:.1f} frames/s over {writer.count} frames ({run.tracker.name} tracker)")
     if early:
-        print(f"peak memory: {early:.0f} MB after 10 s, {end:.0f} MB after {step.time:.0f} s ({end / early - 1:+.1%})")
+        print(f"peak memory: {early:.0f} MB after 10 s, {end:.0f} MB after {frame.time:.0f} s ({end / early - 1:+.1%})")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from standin import PoolModel, SquareTracker, film, picture, talking
 
-from vaegan.driver import encode_driver
 from vaegan.errors import UserError
-from vaegan.motion import FORMAT, Motion
+from vaegan.motion import Motion, MotionRecorder, delta
+from vaegan.motion_file import FORMAT
+from vaegan.portrait import watch
+from vaegan.sources import VideoSource
 
 
 def make(deltas, fps=25, **fields):
@@ -44,8 +46,8 @@ def wiggle():
 
 def test_running_sum_of_the_papers_differences_is_the_difference_to_the_reference(tmp_path):
     clip = film(tmp_path / "clip.mp4", talking(40))
-    frames = [f for batch in encode_driver(clip, PoolModel(), SquareTracker()) for f in batch]
-    z = np.stack([f.latent for f in frames])
+    frames = [f for batch in watch(VideoSource(clip), PoolModel(), SquareTracker()) for f in batch]
+    z = np.stack([f.portrait.z for f in frames])
     motion = Motion.from_driver(clip, PoolModel(), SquareTracker())
     steps = np.diff(z.astype(np.float64), axis=0)
     running = np.vstack([np.zeros(z.shape[1]), np.cumsum(steps, axis=0)])
@@ -56,7 +58,7 @@ def test_running_sum_of_the_papers_differences_is_the_difference_to_the_referenc
 def test_running_sum_telescopes_exactly_where_arithmetic_is_exact():
     z = np.random.default_rng(0).integers(-4096, 4096, (500, 200)) / 1024
     running = np.cumsum(np.diff(z, axis=0), axis=0)
-    assert np.array_equal(running, z[1:] - z[0])
+    assert np.array_equal(running, delta(z[1:], z[0]))
 
 
 def test_lost_frames_repeat_the_last_motion_and_say_so(tmp_path):
@@ -69,6 +71,19 @@ def test_lost_frames_repeat_the_last_motion_and_say_so(tmp_path):
     assert not motion.deltas[:4].any()
     assert np.array_equal(motion.deltas[18:22], np.repeat(motion.deltas[17:18], 4, axis=0))
     assert np.abs(motion.deltas[17]).max() > 0.01
+
+
+def test_motion_frame_by_frame_is_that_of_the_whole_clip(tmp_path):
+    pictures = talking(40)
+    pictures[:20] = [picture(face=False)] * 20
+    recorder = MotionRecorder(PoolModel(), Fraction(25))
+    source = VideoSource(film(tmp_path / "clip.mp4", pictures))
+    steps = [recorder.add(batch) for batch in watch(source, PoolModel(), SquareTracker())]
+    motion = recorder.motion()
+    for name in ("times", "deltas", "placement", "found"):
+        assert np.array_equal(np.concatenate([getattr(s, name) for s in steps]), getattr(motion, name)), name
+    assert motion.reference == 20 and not motion.deltas[:21].any() and motion.deltas[25].any()
+    assert np.array_equal(recorder.reference_pose, motion.pose[20])
 
 
 def test_placement_follows_a_face_that_moves(tmp_path):
@@ -285,7 +300,7 @@ def test_hostile_file_is_refused_in_one_line(name, wiggle, tmp_path):
 
 def test_size_of_a_file_is_bounded_before_it_is_read(wiggle, tmp_path, monkeypatch):
     wiggle.save(tmp_path / "m.motion")
-    monkeypatch.setattr("vaegan.motion.MAX_BYTES", 1000)
+    monkeypatch.setattr("vaegan.motion_file.MAX_BYTES", 1000)
     with pytest.raises(UserError, match="more than the"):
         Motion.load(tmp_path / "m.motion")
 

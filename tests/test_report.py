@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from vaegan.cli.transfer import main
-from vaegan.driver import crop_picture
 from vaegan.evaluation import metrics
 from vaegan.evaluation.result import ResultMeasure
 from vaegan.evaluation.result_report import curves, in_words
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import VideoReader, VideoWriter, decode_image, read_image
 from vaegan.model import load_model
+from vaegan.pipeline import Frame, Settings
+from vaegan.portrait import crop_picture, read_portrait
 from vaegan.samples import find_photo
 from vaegan.storyboard import Thinned
-from vaegan.transfer import Settings, Step, read_photo
 
 FRAMES = 24
 
@@ -123,8 +123,8 @@ class Result:
     def measured(self, results, drivers):
         measure = ResultMeasure(self)
         for t, (result, driver) in enumerate(zip(results, drivers, strict=True)):
-            measure.add(Step(t / 25, result, True, driver))
-        return measure.figures()
+            measure.add(Frame(t / 25, result, result, True, driver=driver))
+        return measure.figures(self.reference_pose)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def clip(data_dir, models_dir):
     model, tracker = load_model("paper-vaegan"), FaceTracker("mediapipe")
     with VideoReader(data_dir / "clips/dev/liveportrait_driving-d11.mp4") as reader:
         images = [frame.image for frame, _ in zip(reader, range(40), strict=False)]
-    photo = read_photo(images[0], model, tracker)
+    photo = read_portrait(images[0], model, tracker)
     return SimpleNamespace(photo=photo, model=model, frames=[crop_picture(image, photo.crop, 256) for image in images])
 
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from standin import PoolModel, SquareTracker, film, picture, talking
 
-import vaegan.driver
-from vaegan.driver import BATCH, READ_AHEAD, prefetch
+import vaegan.sources
 from vaegan.errors import UserError
 from vaegan.media import Frame
 from vaegan.motion import Motion
-from vaegan.render.decode import Decode
+from vaegan.pipeline import Settings, Transfer, animate, pose_note
+from vaegan.portrait import BATCH
+from vaegan.render import build_renderer
 from vaegan.render.view import resize
+from vaegan.sources import READ_AHEAD, prefetch
 from vaegan.storyboard import COLUMNS, LABEL_PX, TILE_PX, Storyboard
-from vaegan.transfer import Settings, Transfer, animate, pose_note
 
 PHOTO = picture(x=70, y=40, mouth=0)
 
@@ -31,13 +32,23 @@ def run(driver, photo=PHOTO, model=None, show_driver=False, **options):
     return Transfer(photo, driver, model or PoolModel(), Settings(**options), SquareTracker(), show_driver)
 
 
+def finished(job):
+    """All frames, and the driver's motion."""
+    frames = job.frames()
+    return list(frames), frames.outcome().motion
+
+
 def images(*args, **options):
-    return np.stack([step.image for step in run(*args, **options).frames()]).astype(int)
+    return np.stack([frame.image for frame in run(*args, **options).frames()]).astype(int)
 
 
 def photo_alone(job):
     """The photo as the model draws it at rest."""
-    return Decode(job.model, job.photo.latent, 256).render(np.zeros((1, 192), np.float32), np.zeros((1, 4)))[0].crop
+    return (
+        build_renderer("decode", job.model, job.photo, 256)
+        .render(np.zeros((1, 192), np.float32), np.zeros((1, 4)))[0]
+        .crop
+    )
 
 
 def mouth(frames):
@@ -59,7 +70,7 @@ def test_photo_moves_like_the_driver(driver):
 
 def test_reference_frame_shows_the_photo_as_the_model_sees_it(driver):
     job = run(driver, reference=13)
-    frames = np.stack([step.image for step in job.frames()])
+    frames = np.stack([frame.image for frame in job.frames()])
     photo = photo_alone(job)
     assert np.array_equal(frames[13], photo)
     assert not np.array_equal(frames[10], photo)
@@ -78,7 +89,7 @@ def test_strength_scales_the_motion(driver):
 def test_absolute_motion_needs_no_reference_and_keeps_the_mean_of_the_photo(driver, tmp_path):
     late = film(tmp_path / "late.mp4", talking(40)[5:35])  # begins with the mouth open
     job = run(late, motion="absolute")
-    frames = np.stack([step.image for step in job.frames()]).astype(int)
+    frames = np.stack([frame.image for frame in job.frames()]).astype(int)
     photo = photo_alone(job)[None].astype(int)
     relative = images(late)
     assert abs(mouth(frames).mean() - mouth(photo)[0]) < 2
@@ -108,10 +119,10 @@ def test_lost_frames_repeat_the_last_one_and_are_counted(tmp_path):
     pictures = talking(40)
     pictures[14:20] = [picture(face=False)] * 6
     job = run(film(tmp_path / "gap.mp4", pictures))
-    steps = list(job.frames())
-    assert job.motion.lost == 6 and [s.found for s in steps].count(False) == 6
-    assert all(np.array_equal(steps[t].image, steps[13].image) for t in range(14, 20))
-    assert not np.array_equal(steps[20].image, steps[19].image)
+    frames, motion = finished(job)
+    assert motion.lost == 6 and [f.found for f in frames].count(False) == 6
+    assert all(np.array_equal(frames[t].image, frames[13].image) for t in range(14, 20))
+    assert not np.array_equal(frames[20].image, frames[19].image)
 
 
 def test_frames_before_the_first_face_show_the_photo(tmp_path):
@@ -122,8 +133,9 @@ def test_frames_before_the_first_face_show_the_photo(tmp_path):
 
 def test_motion_gives_the_same_frames_as_the_driver_it_was_made_from(driver, tmp_path):
     job = run(driver)
-    direct = np.stack([step.image for step in job.frames()]).astype(int)
-    job.motion.save(tmp_path / "talk.motion")
+    frames, motion = finished(job)
+    direct = np.stack([frame.image for frame in frames]).astype(int)
+    motion.save(tmp_path / "talk.motion")
     assert np.abs(images(tmp_path / "talk.motion") - direct).max() <= 1
     assert np.abs(images(Motion.load(tmp_path / "talk.motion"), fps=Fraction(25)) - direct).max() <= 1
 
@@ -150,14 +162,14 @@ def test_real_photo_and_clip(data_dir, models_dir, tmp_path):
     job = Transfer(
         data_dir / "photos/deepface_img1.jpg", clip, PoolModel(), Settings(end=0.7), FaceTracker(), show_driver=True
     )
-    steps = list(job.frames())
-    assert len(steps) == 21 and job.motion.lost == 0 and job.has_audio
+    frames, motion = finished(job)
+    assert len(frames) == 21 and motion.lost == 0 and job.has_audio
     own = photo_alone(job).astype(int)
-    assert np.abs(steps[0].image - own).max() == 0
-    seen = job.compare(steps[0])[:, :256].astype(int)
+    assert np.abs(frames[0].image - own).max() == 0
+    seen = job.compare(frames[0])[:, :256].astype(int)
     coarse = [p.reshape(8, 32, 8, 32, 3).mean(axis=(1, 3)) for p in (seen, own)]
     assert np.abs(coarse[0] - coarse[1]).mean() < 12  # the photo, as sharp as 8x8 px are
-    assert np.abs(steps[-1].image - own).mean() > 1
+    assert np.abs(frames[-1].image - own).mean() > 1
 
 
 # ---- pictures beside the result
@@ -166,19 +178,18 @@ def test_real_photo_and_clip(data_dir, models_dir, tmp_path):
 def test_compare_shows_photo_driver_and_result(driver):
     for reference in ("first", 0):
         job = run(driver, show_driver=True, reference=reference)
-        steps = list(job.frames())
-        sheet = job.compare(steps[5]).astype(int)
+        frames = list(job.frames())
+        sheet = job.compare(frames[5]).astype(int)
         assert sheet.shape == (256, 768, 3)
         photo, clip, result = np.split(sheet, 3, axis=1)
-        assert np.array_equal(result, steps[5].image)
+        assert np.array_equal(result, frames[5].image)
         assert np.abs(photo[96:160, 60:100] - [200, 120, 60]).mean() < 12
         assert mouth(clip[None])[0] > mouth(photo[None])[0] + 10  # only the driver's mouth is open
 
 
 def test_compare_of_a_motion_has_no_driver_to_show(driver):
     job = run(driver)
-    list(job.frames())
-    again = run(job.motion, show_driver=True)
+    again = run(finished(job)[1], show_driver=True)
     assert again.compare(next(again.frames())).shape == (256, 512, 3)
 
 
@@ -210,13 +221,13 @@ def test_enlarging_keeps_levels_and_range():
 def test_endless_driver_is_read_only_a_little_ahead_and_stops_when_left(driver, monkeypatch):
     read = []
 
-    class Endless(vaegan.driver.VideoReader):
+    class Endless(vaegan.sources.VideoReader):
         def __iter__(self):
             for t in range(100_000):
                 read.append(t)
                 yield Frame(t / 25, picture())
 
-    monkeypatch.setattr(vaegan.driver, "VideoReader", Endless)
+    monkeypatch.setattr(vaegan.sources, "VideoReader", Endless)
     frames = run(driver).frames()
     for _ in range(5):
         next(frames)
@@ -268,8 +279,7 @@ def test_driver_without_a_face(tmp_path):
 
 def test_motion_of_another_model_is_refused(driver, tmp_path):
     job = run(driver)
-    list(job.frames())
-    job.motion.save(tmp_path / "talk.motion")
+    finished(job)[1].save(tmp_path / "talk.motion")
     other = PoolModel()
     other.id = "pool-1"
     with pytest.raises(UserError, match=r"talk\.motion was made with model pool-0, not pool-1"):
@@ -295,28 +305,54 @@ def test_impossible_settings_are_refused(option, value):
 
 
 def test_pose_difference_is_measured_where_the_framing_leaves_it():
-    assert pose_note(np.array([5, 0, 0]), np.array([-9, 0, 0]), follow=False) is None
-    assert pose_note(np.array([5, 2, 0]), np.array([-20, 20, 0]), follow=False) == "yaw +25, pitch -18 degrees"
-    assert pose_note(np.array([0, 0, 30]), np.zeros(3), follow=True) is None
-    assert pose_note(np.array([0, 0, 30]), np.zeros(3), follow=False) == "roll +30 degrees"
+    assert pose_note(np.array([14, 0, 0]), follow=False) is None
+    assert pose_note(np.array([25, -18, 0]), follow=False) == "yaw +25, pitch -18 degrees"
+    assert pose_note(np.array([0, 0, 30]), follow=True) is None
+    assert pose_note(np.array([0, 0, 30]), follow=False) == "roll +30 degrees"
 
 
 @pytest.mark.parametrize("reference", ["first", 3])
-def test_pose_difference_between_photo_and_driver_is_told_once_with_what_helps(driver, monkeypatch, caplog, reference):
-    monkeypatch.setattr("vaegan.transfer.head_pose", lambda mesh: np.array([30.0, 0, 0]))
-    monkeypatch.setattr("vaegan.driver.head_pose", lambda mesh: np.zeros(3))
-    with caplog.at_level(logging.WARNING):
-        list(run(driver, end=0.5, reference=reference).frames())
-    assert len(caplog.messages) == 1
-    assert "yaw +30 degrees" in caplog.messages[0] and "--reference best" in caplog.messages[0]
+def test_pose_difference_between_photo_and_driver_is_told_once_with_what_helps(driver, monkeypatch, reference):
+    job = run(driver, end=0.5, reference=reference)
+    monkeypatch.setattr("vaegan.portrait.head_pose", lambda mesh: (30.0 * np.array_equal(mesh, job.photo.mesh), 0, 0))
+    frames = list(job.frames())
+    (note,) = [note for frame in frames for note in frame.notes]
+    assert note.kind == "pose" and frames[0].notes == (note,)
+    assert "yaw +30 degrees" in note.text and "--reference best" in note.text
 
 
-def test_two_faces_in_the_photo_are_told(driver, caplog):
+def test_two_faces_in_the_photo_are_told(driver):
     photo = picture(x=20, y=40)
-    with caplog.at_level(logging.WARNING):
-        job = Transfer(photo, driver, PoolModel(), tracker=TwoFaces())
-    assert "the photo shows 2 faces; the largest is used" in caplog.messages
+    job = Transfer(photo, driver, PoolModel(), tracker=TwoFaces())
+    (note,) = job.notes
+    assert (note.kind, note.text) == ("faces", "the photo shows 2 faces; the largest is used")
     assert job.photo.crop.cx == pytest.approx(40, abs=1)
+
+
+def test_notes_are_told_to_whoever_takes_only_the_pictures(driver, caplog):
+    with caplog.at_level(logging.WARNING):
+        next(animate(picture(x=20, y=40), driver, model=PoolModel(), tracker=TwoFaces()))
+    assert "the photo shows 2 faces; the largest is used" in caplog.messages
+
+
+def test_outcome_is_known_only_at_the_end(driver):
+    frames = run(driver, end=0.4).frames()
+    next(frames)
+    with pytest.raises(ValueError, match="not over"):
+        frames.outcome()
+    assert len(list(frames)) == 9 and len(frames.outcome().motion) == 10
+
+
+@pytest.mark.parametrize("reference", ["first", "best"])
+def test_frames_handed_in_drive_like_a_video_and_are_cut_by_time(reference):
+    def handed_in():
+        return ((t / 10, image) for t, image in enumerate(talking(40)))
+
+    job = run(handed_in(), start=1, end=3, reference=reference, show_driver=True)
+    frames, _ = finished(job)
+    assert len(frames) == 20 and [f.time for f in frames[:2]] == pytest.approx([0, 0.1])
+    assert (frames[0].driver is not None) == (reference == "first")  # they come once
+    assert np.ptp(mouth(np.stack([f.image for f in frames]))) > 5
 
 
 class TwoFaces(SquareTracker):

@@ -15,7 +15,7 @@ _HOME = {
     "Face": "vaegan.faces.tracker",
     "FaceTracker": "vaegan.faces.tracker",
     "Motion": "vaegan.motion",
-    "animate": "vaegan.transfer",
+    "animate": "vaegan.pipeline",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from vaegan.errors import UserError
-from vaegan.media import VideoReader, atomic_path
+from vaegan.faces.geometry import CropTransform
+from vaegan.motion_file import ARRAYS, problem, read_motion, write_motion
+from vaegan.portrait import watch
+from vaegan.sources import VideoSource
 
 if TYPE_CHECKING:
-    from vaegan.driver import Recording
+    from torch import Tensor
+
     from vaegan.faces.tracker import FaceTracker
     from vaegan.model import FaceModel
+    from vaegan.portrait import DriverFrame
 
-FORMAT, VERSION = "vaegan-motion", 1
-MAX_BYTES = 64 * 2**20
-MAX_FRAMES = 150_000
-MAX_LATENT = 4096
-SMOOTH_SECONDS = 0.2  # standard deviation of the Gaussian at strength 1: a nod of half a second nearly vanishes
-ARRAYS = {"times": "f8", "deltas": "f4", "placement": "f4", "pose": "f4", "found": "?"}
+SMOOTH_SECONDS = 0.2
+"""Standard deviation of the Gaussian at strength 1: a nod of half a second nearly vanishes."""
+
+Latents = TypeVar("Latents", np.ndarray, "Tensor")
+
+
+def delta(z: Latents, z_ref: Latents) -> Latents:
+    """The motion of latents z (N, D) from the reference latent z_ref (D,) or (1, D), section 1 of the paper.
+
+    The paper adds the differences of neighbouring frames one by one, and their running sum is exactly this.
+    """
+    return z - z_ref
 
 
 @dataclass(frozen=True)
@@ -32,8 +43,7 @@ class Motion:
     """T frames of motion of one driver, in the latent space of one model.
 
     times: float64 (T,), seconds from the first frame, increasing
-    deltas: float32 (T, D), z_t - z_ref by the posterior mean; the paper adds the differences of neighbouring frames
-        one by one (section 1), and their running sum is exactly this
+    deltas: float32 (T, D), see `delta`
     placement: float32 (T, 4), against the reference frame: shift x, y of the face in its own sizes, log scale,
         roll in radians
     pose: float32 (T, 3), the driver's yaw, pitch, roll in degrees
@@ -55,9 +65,9 @@ class Motion:
     def __post_init__(self) -> None:
         for name, dtype in ARRAYS.items():
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
-        problem = _problem(self)
-        if problem:
-            raise ValueError(problem)
+        wrong = problem(self)
+        if wrong:
+            raise ValueError(wrong)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -66,6 +76,10 @@ class Motion:
     def lost(self) -> int:
         """Frames without a face."""
         return int(np.count_nonzero(~self.found))
+
+    def steps(self, part: slice) -> Steps:
+        """Some of its frames."""
+        return Steps(*(getattr(self, name)[part] for name in ARRAYS))
 
     # ---- making one
 
@@ -87,39 +101,16 @@ class Motion:
         reference: see `choose_reference`; "best" needs photo_latent (D,)
         Raises UserError when the driver cannot be read or shows no face.
         """
-        from vaegan.driver import Recording, encode_driver
+        if tracker is None:
+            from vaegan.faces.tracker import FaceTracker
 
-        rate = VideoReader(path, start, end, fps).rate
-        recording = Recording(model.latent_dim)
-        for batch in encode_driver(path, model, tracker, start, end, rate):
-            recording.add(batch)
-        motion = cls.from_recording(recording, model, rate)
+            tracker = FaceTracker()
+        source = VideoSource(path, start, end, fps)
+        recorder = MotionRecorder(model, source.rate)
+        for frames in watch(source, model, tracker):
+            recorder.add(frames)
+        motion = recorder.motion()
         return motion.relative_to(motion.choose_reference(reference, photo_latent))
-
-    @classmethod
-    def from_recording(cls, recording: Recording, model: FaceModel, fps: Fraction) -> Motion:
-        """The motion of an encoded driver, at least one frame of which shows a face; the first such is the reference.
-
-        Frames before it stand still.
-        """
-        rows = recording.rows()
-        first = int(np.argmax(rows["found"]))
-        seen = np.maximum(np.arange(len(rows)), first)
-        deltas = rows["latent"][seen]
-        deltas -= rows["latent"][first]
-        box, anchor = rows["box"][seen], rows["box"][first]
-        shift = (box[:, :2] - anchor[:2]) / anchor[2]
-        return cls(
-            times=rows["time"] - rows["time"][0],
-            deltas=deltas,
-            placement=np.column_stack([shift, np.log(box[:, 2] / anchor[2]), _wrapped(box[:, 3] - anchor[3])]),
-            pose=rows["pose"][seen],
-            found=rows["found"].copy(),
-            model_id=model.id,
-            framing=(model.framing.scale, model.framing.follow),
-            fps=fps,
-            reference=first,
-        )
 
     # ---- changing one
 
@@ -152,14 +143,14 @@ class Motion:
         placement = self.placement - self.placement[index]
         placement[:, :2] /= np.exp(self.placement[index, 2])
         placement[:, 3] = _wrapped(placement[:, 3])
-        return replace(self, deltas=self.deltas - self.deltas[index], placement=placement, reference=index)
+        return replace(self, deltas=delta(self.deltas, self.deltas[index]), placement=placement, reference=index)
 
     def centred(self) -> Motion:
         """The same motion, measured from the clip's mean latent instead of a reference frame."""
         return replace(self, deltas=self._centred())
 
     def _centred(self) -> np.ndarray:
-        return self.deltas - self.deltas[self.found].mean(axis=0)
+        return delta(self.deltas, self.deltas[self.found].mean(axis=0))
 
     def smooth(self, strength: float) -> Motion:
         """Smooth over time without delay (zero phase), measured from the same reference frame afterwards.
@@ -254,95 +245,91 @@ class Motion:
             )
 
     def save(self, path: str | Path) -> None:
-        """Write a .motion file: safetensors, deltas in float16, the rest of the fields in its JSON header."""
-        from safetensors.numpy import save
-
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
-        arrays["deltas"] = arrays["deltas"].astype(np.float16)
-        header = {
-            "format": FORMAT,
-            "version": VERSION,
-            "model": self.model_id,
-            "framing": [float(self.framing[0]), bool(self.framing[1])],
-            "fps": str(self.fps),
-            "reference": self.reference,
-        }
-        with atomic_path(path) as temporary:
-            Path(temporary).write_bytes(save(arrays, metadata={FORMAT: json.dumps(header)}))
+        """Write a .motion file, a few kB a second. Raises UserError when it cannot be written."""
+        write_motion(path, self)
 
     @classmethod
     def load(cls, path: str | Path) -> Motion:
         """Read a .motion file; nothing in it is executed. Raises UserError when it is not one, or not sound."""
-        from safetensors import SafetensorError, safe_open
-
-        path = Path(path)
-        try:
-            size = path.stat().st_size
-            if size > MAX_BYTES:
-                raise ValueError(f"{size / 2**20:.0f} MiB, more than the {MAX_BYTES // 2**20} MiB a motion may have")
-            with safe_open(path, framework="numpy") as file:
-                header = json.loads((file.metadata() or {}).get(FORMAT, "null"))
-                if not isinstance(header, dict) or header.get("format") != FORMAT:
-                    raise ValueError("it lacks the header of a motion")
-                if header.get("version") != VERSION:
-                    raise ValueError(f"format version {header.get('version')!r}, this program reads {VERSION}")
-                if set(file.keys()) != set(ARRAYS):
-                    raise ValueError(f"its arrays are not {', '.join(ARRAYS)}")
-                for name, dtype in ARRAYS.items():
-                    _check_slice(name, dtype, file.get_slice(name))
-                arrays = {name: file.get_tensor(name) for name in ARRAYS}
-            scale, follow = header["framing"]
-            return cls(
-                **arrays,
-                model_id=header["model"],
-                framing=(float(scale), bool(follow)),
-                fps=Fraction(header["fps"]),
-                reference=header["reference"],
-            )
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such motion file") from None
-        except (OSError, SafetensorError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: not a usable motion file ({reason}); make it again with --save-motion") from None
+        return read_motion(path, cls)
 
 
-def _check_slice(name: str, dtype: str, part) -> None:
-    """Refuse an array by its header, before it is read."""
-    allowed = {"f8": {"F64"}, "f4": {"F32", "F16"}, "?": {"BOOL"}}[dtype]
-    if part.get_dtype() not in allowed:
-        raise ValueError(f"{name} is {part.get_dtype()}, expected {' or '.join(sorted(allowed))}")
-    if math.prod(part.get_shape()) > MAX_FRAMES * MAX_LATENT:
-        raise ValueError(f"{name} is too large")
+@dataclass(frozen=True)
+class Steps:
+    """Some frames of a motion: the arrays of `Motion` for them."""
+
+    times: np.ndarray
+    deltas: np.ndarray
+    placement: np.ndarray
+    pose: np.ndarray
+    found: np.ndarray
 
 
-def _problem(motion: Motion) -> str | None:
-    """What is wrong with a motion's fields, or None."""
-    count = motion.times.size
-    if not 1 <= count <= MAX_FRAMES:
-        return f"{count} frames, expected 1 to {MAX_FRAMES}"
-    latent = motion.deltas.shape[-1] if motion.deltas.ndim == 2 else 0
-    if not 1 <= latent <= MAX_LATENT:
-        return f"deltas have shape {motion.deltas.shape}"
-    expected = {"times": (count,), "deltas": (count, latent), "placement": (count, 4), "pose": (count, 3)}
-    for name, shape in {**expected, "found": (count,)}.items():
-        values = getattr(motion, name)
-        if values.shape != shape:
-            return f"{name} has shape {values.shape}, expected {shape}"
-        if not np.isfinite(values).all():
-            return f"{name} holds values that are not finite"
-    if motion.times[0] < 0 or (np.diff(motion.times) <= 0).any():
-        return "times do not increase"
-    if not motion.found.any():
-        return "no frame shows a face"
-    if not isinstance(motion.model_id, str) or not motion.model_id.isprintable() or len(motion.model_id) > 200:
-        return "the model's name is not one"
-    if not (math.isfinite(motion.framing[0]) and 0.5 <= motion.framing[0] <= 10):
-        return f"framing scale {motion.framing[0]} is not between 0.5 and 10"
-    if not Fraction(1, 100) <= motion.fps <= 1000:
-        return f"{motion.fps} frames per second is not a rate"
-    if type(motion.reference) is not int or not 0 <= motion.reference < count:
-        return f"reference frame {motion.reference!r} does not exist"
-    return None
+class MotionRecorder:
+    """A driver's motion, frame by frame: measured from the first frame with a face, before which nothing moves.
+
+    Keeps about 900 bytes of numbers a frame, end to end in one block of memory. A long list of small arrays would do,
+    but lies between the large pictures that come and go, so that the memory of the process grows by five times what
+    the arrays hold.
+    """
+
+    def __init__(self, model: FaceModel, rate: Fraction) -> None:
+        self.model, self.rate = model, rate
+        fields = [("time", "f8"), ("found", "?"), ("box", "f8", 4), ("pose", "f4", 3), ("crop", "f8", 4)]
+        self._type = np.dtype([*fields, ("z", "f4", model.latent_dim)])
+        self._bytes = bytearray()
+        self._began: float | None = None
+        self._reference: np.ndarray | None = None
+
+    def add(self, frames: list[DriverFrame]) -> Steps:
+        """The next frames of the driver. Returns how they move."""
+        rows = np.zeros(len(frames), self._type)
+        for row, frame in zip(rows, frames, strict=True):
+            row["time"], row["found"] = frame.time, frame.found
+            if (seen := frame.portrait) is not None:
+                row["box"], row["pose"], row["z"] = seen.box, seen.pose, seen.z
+                row["crop"] = seen.crop.cx, seen.crop.cy, seen.crop.side, seen.crop.roll
+        self._bytes += rows.tobytes()
+        if self._began is None:
+            self._began = frames[0].time
+        if self._reference is None and rows["found"].any():
+            self._reference = rows[np.argmax(rows["found"])].copy()
+        return self._steps(rows)
+
+    @property
+    def reference_pose(self) -> np.ndarray | None:
+        """Yaw, pitch, roll in degrees of the reference frame, (3,); None before it."""
+        return None if self._reference is None else self._reference["pose"]
+
+    def crops(self) -> Iterator[CropTransform | None]:
+        """The region of each frame that the model saw; None before the first face."""
+        return (CropTransform(*crop) if crop[2] else None for crop in self._rows()["crop"])
+
+    def motion(self) -> Motion:
+        """The motion of all frames so far. Raises ValueError when none shows a face."""
+        rows = self._rows()
+        return Motion(
+            **vars(self._steps(rows)),
+            model_id=self.model.id,
+            framing=(self.model.framing.scale, self.model.framing.follow),
+            fps=self.rate,
+            reference=int(np.argmax(rows["found"])),
+        )
+
+    def _rows(self) -> np.ndarray:
+        # They lie in the recording's own memory: nothing can be added as long as they are in use.
+        return np.frombuffer(self._bytes, self._type)
+
+    def _steps(self, rows: np.ndarray) -> Steps:
+        """(N,) rows, against the reference; those before it are moved by nothing."""
+        reference = np.ones((), self._type) if self._reference is None else self._reference
+        unseen = rows["crop"][:, 2] == 0
+        z, box, pose = (rows[name].copy() for name in ("z", "box", "pose"))
+        z[unseen], box[unseen], pose[unseen] = (reference[name] for name in ("z", "box", "pose"))
+        shift = (box[:, :2] - reference["box"][:2]) / reference["box"][2]
+        size = np.log(box[:, 2] / reference["box"][2])
+        placement = np.column_stack([shift, size, _wrapped(box[:, 3] - reference["box"][3])]).astype(np.float32)
+        return Steps(rows["time"] - self._began, delta(z, reference["z"]), placement, pose, rows["found"].copy())
 
 
 def _wrapped(radians: np.ndarray) -> np.ndarray:

@@ -49,8 +49,8 @@ def _list() -> None:
 
     import vaegan
     from vaegan.model import shipped_models
+    from vaegan.pipeline import choose_device
     from vaegan.samples import shipped_photos
-    from vaegan.transfer import choose_device
 
     _say("vaegan", f"{vaegan.__version__}, Python {platform.python_version()}, torch {torch.__version__}")
     _say("device", f"{choose_device('auto')} (--device auto), {torch.get_num_threads()} threads")

@@ -91,8 +91,8 @@ def transfer(
 ) -> None:
     """Animate a photo with a driving video: the face in it moves like the face there."""
     from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, check_output
+    from vaegan.pipeline import Settings
     from vaegan.samples import find_driver, find_photo
-    from vaegan.transfer import Settings
 
     settings = Settings(motion.value, reference, strength, smooth, start, end, fps, size)
     photo_path = find_photo(photo)
@@ -134,7 +134,7 @@ def load(model: str, device: str):
     import torch
 
     from vaegan.model import load_model
-    from vaegan.transfer import choose_device
+    from vaegan.pipeline import choose_device
 
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # the other cores read, track and write meanwhile
     return load_model(model, device=choose_device(device))
@@ -142,13 +142,14 @@ def load(model: str, device: str):
 
 def _run(job: _Job, model, settings, dry_run: bool) -> None:
     from vaegan.media import VideoWriter, write_image
+    from vaegan.pipeline import Transfer
     from vaegan.storyboard import Storyboard
-    from vaegan.transfer import Transfer
 
     show_driver = job.compare or bool(job.storyboard) or bool(job.report)
     run = Transfer(job.photo, job.driver, model, settings, show_driver=show_driver)
     audio = job.audio and run.has_audio
     width = settings.size * ((3 if run.show_driver else 2) if job.compare else 1)
+    _tell(run.notes)
     if dry_run:
         _say_plan(job, run, width, audio)
         return
@@ -159,33 +160,40 @@ def _run(job: _Job, model, settings, dry_run: bool) -> None:
         width,
         settings.size,
         run.rate,
-        audio_from=run.path if audio else None,
+        audio_from=run.source.path if audio else None,
         audio_start=settings.start,
         audio_end=settings.end,
     )
     began = time.perf_counter()
     total = run.expected and run.expected * (2 if run.reads_first else 1)
-    with writer, _progress(total) as advance, closing(run.frames(on_read=advance)) as steps:
-        for step in steps:
-            writer.write(run.compare(step) if job.compare else step.image)
+    with writer, _progress(total) as advance, closing(run.frames(on_read=advance)) as frames:
+        for frame in frames:
+            _tell(frame.notes)
+            writer.write(run.compare(frame) if job.compare else frame.image)
             if measure:
-                measure.add(step)
+                measure.add(frame)
             if job.storyboard or job.report:
-                board.add(step.time, [p for p in (step.driver, step.image) if p is not None])
+                board.add(frame.time, [p for p in (frame.driver, frame.crop) if p is not None])
             advance(1)
+        outcome = frames.outcome()
     seconds = time.perf_counter() - began
     if job.storyboard:
         write_image(job.storyboard, board.image())
     if job.save_motion:
-        run.motion.save(job.save_motion)
+        outcome.motion.save(job.save_motion)
     if measure:
-        _report(measure, run, job, board.image())
+        _report(measure.figures(outcome.reference_pose), run, job, board.image())
     written = ", ".join(map(str, (job.output, *job.also)))
-    lost = f"; the driver's face was lost in {run.motion.lost} of them" if run.motion.lost else ""
+    lost = f"; the driver's face was lost in {outcome.motion.lost} of them" if outcome.motion.lost else ""
     typer.echo(
         f"wrote {written}: {writer.count} frames of {width}x{settings.size} px at {float(run.rate):.4g} frames/s"
         f"{' with sound' if audio else ''}, in {seconds:.1f} s ({writer.count / seconds:.0f} frames/s){lost}"
     )
+
+
+def _tell(notes) -> None:
+    for note in notes:
+        typer.echo(f"note: {note.text}", err=True)
 
 
 def _measure(run):
@@ -194,10 +202,9 @@ def _measure(run):
     return ResultMeasure(run)
 
 
-def _report(measure, run, job: _Job, board) -> None:
+def _report(figures, run, job: _Job, board) -> None:
     from vaegan.evaluation.result_report import in_words, write_page
 
-    figures = measure.figures()
     write_page(figures, run, job.driver, board, job.report)
     for what, value, _ in in_words(figures, run):
         typer.echo(f"{what.lower()}: {value}")

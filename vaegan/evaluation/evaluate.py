@@ -165,7 +165,7 @@ def _measure_clips(
     found: Evaluation, model: FaceModel, paths: list[Path], photos: list[Path], tools: _Tools, progress: Progress
 ) -> None:
     plan, tracker = found.plan, FaceTracker("mediapipe")
-    clips = protocol.read_clips(paths, model, tracker, tools.observer, plan, progress)
+    clips = protocol.read_driving_clips(paths, model, tracker, tools.observer, plan, progress)
     if not clips:
         found.left_out.append("self- and cross-reenactment: no clip shows a face")
         return

@@ -15,12 +15,11 @@ from vaegan.evaluation.clips import (
     DRIVER,
     MODEL,
     SYSTEMS,
-    Clip,
-    Portrait,
-    first_frame,
+    DrivingClip,
+    Subject,
     frames_of,
     read_clip,
-    read_portrait,
+    read_subject,
     seen_of,
 )
 from vaegan.evaluation.distributions import VideoDistance
@@ -82,9 +81,9 @@ def board_of(name: str, times: np.ndarray, frames: dict[str, np.ndarray]) -> Boa
     return Board(name, times[chosen], {system: pictures[chosen] for system, pictures in frames.items()})
 
 
-def read_clips(
+def read_driving_clips(
     paths: list[Path], model: FaceModel, tracker: FaceTracker, observer: Observer, plan: Plan, progress: Progress
-) -> list[Clip]:
+) -> list[DrivingClip]:
     """All clips that can be used."""
     found = (
         _read(read_clip, path, model, tracker, observer, plan.frames)
@@ -94,7 +93,7 @@ def read_clips(
 
 
 def self_reenactment(
-    clips: list[Clip],
+    clips: list[DrivingClip],
     model: FaceModel,
     observer: Observer,
     perceptual: nn.Module | None,
@@ -104,10 +103,9 @@ def self_reenactment(
     """Every clip is driver and, with its first frame, photo; the frames that are to come out are known."""
     rows, boards = [], []
     for clip in progress(clips, "self-reenactment", len(clips)):
-        photo = first_frame(clip)
-        frames = {system: frames_of(system, photo, clip, model) for system in plan.systems}
+        frames = {system: frames_of(system, clip.first, clip, model) for system in plan.systems}
         for system in plan.systems:
-            seen = seen_of(system, frames[system], photo, clip, observer)
+            seen = seen_of(system, frames[system], clip.first, clip, observer)
             figures = {
                 "keypoints": metrics.keypoint_distance(seen, clip.seen),
                 "expression_distance": metrics.expression_distance(seen, clip.seen),
@@ -118,12 +116,12 @@ def self_reenactment(
                 pictures = metrics.measure_pictures(frames[system][1:], clip.small[1:], perceptual)
                 figures |= {name: float(values.mean()) for name, values in pictures.items()}
             rows.append(Row(system, clip.name, clip.name, figures))
-        boards.append(board_of(f"self-{clip.name}", clip.times, _driver_first(clip, frames)))
+        boards.append(board_of(f"self-{clip.name}", clip.steps.times, _driver_first(clip, frames)))
     return rows, boards
 
 
 def cross_reenactment(
-    clips: list[Clip],
+    clips: list[DrivingClip],
     photo_paths: list[Path],
     model: FaceModel,
     tracker: FaceTracker,
@@ -135,12 +133,12 @@ def cross_reenactment(
     """Every clip moves `plan.photos` photos; which, `pairs` says. videos: collects what FVD needs."""
     rows, boards = [], {}
     chosen = pairs(len(clips), len(photo_paths), plan.photos, plan.seed)
-    portraits: dict[int, Portrait | None] = {}
+    subjects: dict[int, Subject | None] = {}
     for number, photo_number in progress(chosen, "cross-reenactment", len(chosen)):
         clip = clips[number]
-        if photo_number not in portraits:
-            portraits[photo_number] = _read(read_portrait, photo_paths[photo_number], model, tracker, observer)
-        photo = portraits[photo_number]
+        if photo_number not in subjects:
+            subjects[photo_number] = _read(read_subject, photo_paths[photo_number], model, tracker, observer)
+        photo = subjects[photo_number]
         if photo is None:
             continue
         frames = {system: frames_of(system, photo, clip, model) for system in plan.systems}
@@ -153,15 +151,17 @@ def cross_reenactment(
                 del figures[name]
             rows.append(Row(system, clip.name, photo.name, figures))
         if clip.name not in boards:
-            boards[clip.name] = board_of(f"cross-{photo.name}-{clip.name}", clip.times, _driver_first(clip, frames))
+            boards[clip.name] = board_of(
+                f"cross-{photo.name}-{clip.name}", clip.steps.times, _driver_first(clip, frames)
+            )
     return rows, list(boards.values())
 
 
-def _driver_first(clip: Clip, frames: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _driver_first(clip: DrivingClip, frames: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {DRIVER: clip.small, **frames}
 
 
-def motion_figures(seen: Observed, frames: np.ndarray, photo: Portrait, clip: Clip) -> dict[str, float]:
+def motion_figures(seen: Observed, frames: np.ndarray, photo: Subject, clip: DrivingClip) -> dict[str, float]:
     """The figures of one cross-reenactment; identity only where there is an embedder."""
     figures = {
         "pose_r": metrics.pose_r(seen, clip.seen),

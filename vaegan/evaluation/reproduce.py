@@ -16,9 +16,10 @@ from vaegan.faces.drawing import draw_outline
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import read_image, write_image
 from vaegan.model import FaceModel
+from vaegan.pipeline import Settings, Transfer
+from vaegan.portrait import read_portrait
 from vaegan.reports import grid
 from vaegan.storyboard import TILE_PX, Storyboard
-from vaegan.transfer import Settings, Transfer, read_photo
 
 FACES = 10
 SIZE_PX = 256
@@ -76,14 +77,14 @@ def draw_figures(
         run = Transfer(photo, driver, model, Settings(size=SIZE_PX), tracker, show_driver=True)
         board = Storyboard()
         outlining.reset()
-        with closing(run.frames()) as steps:
-            for step in progress(steps, f"{name[:-5]}, {model.name}", run.expected or 0):
-                shown = step.driver
+        with closing(run.frames()) as frames:
+            for frame in progress(frames, f"{name[:-5]}, {model.name}", run.expected or 0):
+                shown = frame.driver
                 if shareable and shown is not None:
                     shown = draw_outline(outlining.track(shown), SIZE_PX, TILE_PX)
-                board.add(step.time, [picture for picture in (shown, step.image) if picture is not None])
+                board.add(frame.time, [picture for picture in (shown, frame.crop) if picture is not None])
         files[name] = board.image()
-        files["figure6.webp"] = run.photo.crop.crop(run.photo.image, SIZE_PX)
+        files["figure6.webp"] = run.photo.picture(SIZE_PX)
     for name in sorted(files):
         write_image(folder / name, files[name])
     return [folder / name for name in sorted(files)]
@@ -92,13 +93,13 @@ def draw_figures(
 def variations(photo: Path, model: FaceModel) -> np.ndarray:
     """The face of a photo, tilted, mirrored and lit in FACES seeded ways, framed anew: uint8 (FACES, S, S, 3)."""
     image, tracker = read_image(photo), FaceTracker()
-    centre = read_photo(image, model, tracker).crop
+    centre = read_portrait(image, model, tracker).crop
     random, crops = np.random.default_rng(0), []
     for number in range(FACES):
         tilt, light = random.uniform(-1, 1, 2)
         turn = cv2.getRotationMatrix2D((centre.cx, centre.cy), MOST_TILT * tilt, 1)
         tilted = cv2.warpAffine(image, turn, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
-        crop = read_photo(tilted, model, tracker).crop.crop(tilted, model.size)
+        crop = read_portrait(tilted, model, tracker).crop.crop(tilted, model.size)
         crop = np.clip(crop * (1 + MOST_LIGHT * light), 0, 255).round().astype(np.uint8)
         crops.append(crop[:, ::-1] if number % 2 else crop)
     return np.stack(crops)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vaegan.driver import crop_picture
 from vaegan.errors import UserError
 from vaegan.evaluation import metrics
 from vaegan.evaluation.embedder import Embedder
@@ -14,9 +13,9 @@ from vaegan.evaluation.observer import ANALYSIS_PX, enlarged
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import head_pose
 from vaegan.faces.tracker import Face, FaceTracker
+from vaegan.pipeline import Frame, Transfer
 from vaegan.render.view import resize
 from vaegan.storyboard import Thinned
-from vaegan.transfer import Step, Transfer
 
 EMBED_EVERY = 5
 CURVE_POINTS = 400
@@ -52,7 +51,7 @@ class ResultFigures:
     expression_spread: float | None
     smile_bias: float | None
     jitter: float | None
-    pose_gap: tuple[float, float, float] | None
+    pose_gap: tuple[float, float, float]
     left_out: list[str]
     curves: list[tuple[float, np.ndarray, np.ndarray]] = field(repr=False)
 
@@ -98,7 +97,7 @@ class ResultMeasure:
 
     def _look_at_photo(self) -> None:
         run = self.run
-        large = crop_picture(run.photo.image, run.photo.crop, ANALYSIS_PX)
+        large = run.photo.picture(ANALYSIS_PX)
         face = _largest(self.of_result, large)
         self.photo_smile = None if face is None else _smile(face)
         self.photo_vector = self.still = None
@@ -111,18 +110,18 @@ class ResultMeasure:
             if at_size is not None:
                 self.still = float(self.embedder(small, at_size.mesh) @ self.photo_vector)
 
-    def add(self, step: Step) -> None:
+    def add(self, frame: Frame) -> None:
         """One frame, in its order."""
-        picture = enlarged(step.image)
+        picture = enlarged(frame.crop)
         face = self.of_result.track(picture)
-        seen = self.of_driver.track(enlarged(step.driver)) if step.driver is not None else None
+        seen = self.of_driver.track(enlarged(frame.driver)) if frame.driver is not None else None
         if self.frames % EMBED_EVERY == 0:
             self._compare_with_photo("result", picture, face)
-            self._compare_with_photo("driver", step.driver, seen)
+            self._compare_with_photo("driver", frame.driver, seen)
         self.frames += 1
         self.faceless += face is None
-        self.lost += not step.found
-        driver_pose = _pose_of(step, seen)
+        self.lost += not frame.found
+        driver_pose = _pose_of(frame, seen)
         self.driver_seen += driver_pose is not None
         if face is not None and driver_pose is not None:
             axes = len(self.pose.spread)
@@ -132,7 +131,7 @@ class ResultMeasure:
             if face is not None and seen is not None:
                 self.expression.add(face.blendshapes[1:], seen.blendshapes[1:])
             self._compare_smiles(face, seen)
-        self.curves.add(lambda: (step.time, _curve(driver_pose, seen), _curve(face and head_pose(face.mesh), face)))
+        self.curves.add(lambda: (frame.time, _curve(driver_pose, seen), _curve(face and head_pose(face.mesh), face)))
 
     def _compare_with_photo(self, whose: str, picture: np.ndarray | None, face: Face | None) -> None:
         if self.photo_vector is not None and face is not None:
@@ -147,9 +146,9 @@ class ResultMeasure:
             self.smile_sum += _smile(face) - self.photo_smile - change
             self.smile_count += 1
 
-    def figures(self) -> ResultFigures:
-        """What all frames come to."""
-        run, settings, left_out = self.run, self.run.settings, list(self.left_out)
+    def figures(self, reference_pose: np.ndarray) -> ResultFigures:
+        """What all frames come to. reference_pose: the driver's, see `Outcome`."""
+        settings, left_out = self.run.settings, list(self.left_out)
         from_first = settings.motion == "relative" and settings.reference == "first"
         if self.expression is not None and not from_first:
             left_out.append("smile: what is to come out is known only with --motion relative --reference first")
@@ -158,7 +157,6 @@ class ResultMeasure:
         likeness = {whose: total / count if count else None for whose, (total, count) in self.likeness.items()}
         if self.photo_vector is not None and likeness["result"] is None:
             likeness["result"] = 0.0  # as between strangers, as in `metrics.identity`
-        gap = None if run.reference_pose is None else tuple(map(float, run.photo.pose - run.reference_pose))
         return ResultFigures(
             tracker=self.of_result.name,
             embedder=self.embedder and self.embedder.name,
@@ -172,7 +170,7 @@ class ResultMeasure:
             **self._followed("expression", self.expression),
             smile_bias=self.smile_sum / self.smile_count if self.smile_count and from_first else None,
             jitter=_finite(self.jitter and self.jitter.value()),
-            pose_gap=gap,
+            pose_gap=tuple(map(float, self.run.photo.pose - reference_pose)),
             left_out=left_out,
             curves=self.curves.kept,
         )
@@ -184,10 +182,10 @@ class ResultMeasure:
         return {f"{name}_r": moved.correlation(), f"{name}_gain": moved.gain(), f"{name}_spread": spread}
 
 
-def _pose_of(step: Step, seen: Face | None) -> np.ndarray | None:
+def _pose_of(frame: Frame, seen: Face | None) -> np.ndarray | None:
     """The driver's angles: as seen in what the model saw of it; of a motion file, as they stand there."""
-    if step.driver is None:
-        return step.pose if step.found else None
+    if frame.driver is None:
+        return frame.pose
     return None if seen is None else np.array(head_pose(seen.mesh))
 
 

@@ -10,10 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vaegan import reports
-from vaegan.driver import crop_picture
 from vaegan.evaluation import metrics
 from vaegan.evaluation.result import ResultFigures
-from vaegan.transfer import POSE_DEGREES, Transfer, pose_note
+from vaegan.pipeline import POSE_DEGREES, Transfer, pose_note
 
 SAME_PERSON = 0.277
 """The cosine from which MobileFaceNet takes two pictures for one person's (99.3 % right on pairs of LFW)."""
@@ -41,7 +40,7 @@ def _values(figures: ResultFigures, run: Transfer, driver: Path, board: np.ndarr
     return {
         "driver": driver.stem,
         "made_with": made_with(figures, run),
-        "photo": crop_picture(run.photo.image, run.photo.crop, PHOTO_PX),
+        "photo": run.photo.picture(PHOTO_PX),
         "board": board,
         "rows": in_words(figures, run),
         "curves": curves(figures),
@@ -106,11 +105,9 @@ def _frames(figures: ResultFigures) -> Line:
     return "Frames without a face", seen, words
 
 
-def _gap(figures: ResultFigures, run: Transfer) -> Line | None:
-    if figures.pose_gap is None:
-        return None
+def _gap(figures: ResultFigures, run: Transfer) -> Line:
     yaw, pitch, roll = figures.pose_gap
-    far = pose_note(run.photo.pose, run.reference_pose, run.model.framing.follow)
+    far = pose_note(figures.pose_gap, run.model.framing.follow)
     frame = "the driver's mean pose" if run.settings.motion == "absolute" else "the driver's reference frame"
     words = (
         f"The photo's head is turned from {frame} by {far}, which distorts the result: use --reference best, another "

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from vaegan.errors import UserError
+from vaegan.render.view import CropView, View
 
 if TYPE_CHECKING:
     from vaegan.model import FaceModel
+    from vaegan.portrait import Portrait
 
 RENDERERS = ("decode",)
 
@@ -35,10 +37,13 @@ class Renderer(Protocol):
         ...
 
 
-def build_renderer(name: str, model: FaceModel, z: np.ndarray, size: int) -> Renderer:
-    """The renderer of that name for a photo with latent z (D,), its crops (size, size, 3). Raises UserError."""
+def build_renderer(name: str, model: FaceModel, portrait: Portrait, size: int, view: View | None = None) -> Renderer:
+    """The renderer of that name for a photo. Raises UserError.
+
+    size: side of the crops in px; view: what of them is shown, None: the crop alone
+    """
     if name == "decode":
         from vaegan.render.decode import Decode
 
-        return Decode(model, z, size)
+        return Decode(model, portrait, size, view or CropView(size))
     raise UserError(f"renderer {name!r} is not known: use {' or '.join(RENDERERS)}")

@@ -1,7 +1,43 @@
 """What of a rendered crop is shown, and at what size."""
 
+from __future__ import annotations
+
+from typing import Protocol
+
 import cv2
 import numpy as np
+
+from vaegan.errors import UserError
+
+VIEWS = ("crop",)
+
+
+class View(Protocol):
+    """Puts a rendered crop into the image that is written. width, height: of that image in px."""
+
+    width: int
+    height: int
+
+    def show(self, crop: np.ndarray, placement: np.ndarray) -> np.ndarray:
+        """crop: uint8 (S, S, 3); placement: float32 (4,), see `Renderer.render`. Returns uint8 (height, width, 3)."""
+        ...
+
+
+class CropView:
+    """The crop alone."""
+
+    def __init__(self, size: int) -> None:
+        self.width = self.height = size
+
+    def show(self, crop: np.ndarray, placement: np.ndarray) -> np.ndarray:
+        return crop
+
+
+def build_view(name: str, size: int) -> View:
+    """The view of that name, of crops (size, size, 3). Raises UserError."""
+    if name == "crop":
+        return CropView(size)
+    raise UserError(f"view {name!r} is not known: use {' or '.join(VIEWS)}")
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:

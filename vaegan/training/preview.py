@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,9 +12,13 @@ import torch
 from torch import Tensor
 
 from vaegan.errors import UserError
-from vaegan.faces.geometry import framing
 from vaegan.faces.tracker import FaceTracker
-from vaegan.media import VIDEO_SUFFIXES, VideoReader, VideoWriter
+from vaegan.media import VIDEO_SUFFIXES, VideoWriter
+from vaegan.model import Framing
+from vaegan.motion import delta
+from vaegan.portrait import FaceCropper
+from vaegan.sources import VideoSource
+from vaegan.tensors import to_float, to_uint8
 from vaegan.training.loggers import log_video
 from vaegan.training.module import FaceTraining
 
@@ -41,15 +46,15 @@ class TransferPreview(pl.Callback):
         except UserError as error:
             module.print(f"no transfer preview: {error}")
             return
-        self.crops = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(255)
+        self.crops = to_float(crops)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
         if self.crops is None or not trainer.is_global_zero:
             return
         val = trainer.datamodule.val.crops
-        photos = torch.from_numpy(val[np.linspace(0, len(val) - 1, self.photos).astype(int)])
-        strips = preview(module, self.crops, photos.permute(0, 3, 1, 2).float().div(255))
+        photos = to_float(val[np.linspace(0, len(val) - 1, self.photos).astype(int)])
+        strips = preview(module, self.crops, photos)
         path = self.folder / f"epoch-{trainer.current_epoch + 1:04d}.mp4"
         with VideoWriter(path, strips.shape[2], strips.shape[1], self.rate) as writer:
             for strip in strips:
@@ -72,28 +77,22 @@ def driver_crops(path: Path, size: int, scale: float, follow: bool, frames: int)
 
     Frames without a face are left out. Raises UserError for a driver that cannot be read or shows no face.
     """
-    tracker, region, crops = FaceTracker(), None, []
-    with VideoReader(path) as reader:
-        for frame in itertools.islice(reader, frames):
-            face = tracker.track(frame.image)
-            if face is None:
-                continue
-            if region is None or follow:
-                region = framing(face.mesh, scale, follow)
-            crops.append(region.crop(frame.image, size))
-        rate = reader.rate
+    source, cropper = VideoSource(path), FaceCropper(FaceTracker(), Framing(scale, follow), size)
+    with closing(source.frames()) as read:
+        cut = [cropper.cut(frame.image)[1] for frame in itertools.islice(read, frames)]
+    crops = [crop for crop in cut if crop is not None]
     if not crops:
         raise UserError(f"{path}: no face found in its first {frames} frames")
-    return np.stack(crops), rate
+    return np.stack(crops), source.rate
 
 
 @torch.no_grad()
 def preview(module: FaceTraining, driver: Tensor, photos: Tensor) -> np.ndarray:
-    """uint8 (T, S, S * (2 + P), 3): driver, its reconstruction, then P photos with z_p + z_t - z_0 decoded."""
+    """uint8 (T, S, S * (2 + P), 3): driver, its reconstruction, then P photos, moved by it."""
     vae = module.ema.module
     driver, photos = driver.to(module.device), photos.to(module.device)
     z, _ = vae.encoder(driver)
     z_photos, _ = vae.encoder(photos)
-    moved = [torch.sigmoid(vae.decoder(z_photo + z - z[:1])) for z_photo in z_photos]
+    moved = [torch.sigmoid(vae.decoder(z_photo + delta(z, z[:1]))) for z_photo in z_photos]
     strips = torch.cat([driver, torch.sigmoid(vae.decoder(z)), *moved], dim=3)
-    return strips.mul(255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return to_uint8(strips)

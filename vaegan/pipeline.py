@@ -1,0 +1,352 @@
+"""The pipeline: a photo and a driver, or a motion, become frames; no files written, nothing printed."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vaegan.errors import UserError
+from vaegan.motion import Motion, MotionRecorder, Steps
+from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portrait, watch
+from vaegan.render import build_renderer
+from vaegan.render.view import build_view
+from vaegan.samples import find_driver, find_photo
+from vaegan.sources import Source, open_source, prefetch
+
+if TYPE_CHECKING:
+    from vaegan.faces.tracker import FaceTracker
+    from vaegan.model import FaceModel
+
+log = logging.getLogger(__name__)
+
+Driver = str | Path | Motion | Iterable[tuple[float, np.ndarray]]
+"""A video, a folder of pictures, a motion file, a shipped motion's name, a Motion, or (time in s, uint8 (H, W, 3))s."""
+
+POSE_DEGREES = 15
+"""Head pose may differ by this much between photo and reference frame before it is worth a word."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options of `transfer` set.
+
+    motion: "relative": z_p + (z_t - z_ref); "absolute": z_p + (z_t - mean of the clip's z), so that the driver's
+        poses and expressions are not measured from one frame's; the latent has no part that is identity alone,
+        so the clip's mean stands for it
+    reference: "first", "best" or a frame's number, see Motion.choose_reference; only for relative motion
+    strength: factor of the deltas; smooth: 0..1, see Motion.smooth
+    start, end: seconds of the driver; fps: frames per second of the result (None: the driver's)
+    size: side of the crops in px; renderer, view: see `vaegan.render`
+    """
+
+    motion: str = "relative"
+    reference: str | int = "first"
+    strength: float = 1.0
+    smooth: float = 0.0
+    start: float = 0.0
+    end: float | None = None
+    fps: Fraction | None = None
+    size: int = 256
+    renderer: str = "decode"
+    view: str = "crop"
+
+    def __post_init__(self) -> None:
+        if self.motion not in ("relative", "absolute"):
+            raise UserError(f"motion {self.motion!r} is not known: use relative or absolute")
+        if not math.isfinite(self.strength) or abs(self.strength) > 10:
+            raise UserError(f"strength {self.strength} is out of range: use -10 to 10")
+        if not 0 <= self.smooth <= 1:
+            raise UserError(f"smooth {self.smooth} is out of range: use 0 to 1")
+        if not self.start >= 0 or (self.end is not None and not self.end > self.start):
+            raise UserError(f"start {self.start:g} s and end {self.end} s leave nothing: use 0 <= start < end")
+        if not 16 <= self.size <= 2048 or self.size % 2:
+            raise UserError(f"size {self.size} is not possible: use an even number from 16 to 2048")
+        if self.fps is not None and not Fraction(1, 10) <= self.fps <= 240:
+            raise UserError(f"{self.fps} frames per second is out of range: use 0.1 to 240")
+
+    @property
+    def streams(self) -> bool:
+        """Whether a frame of the result depends on no later frame of the driver."""
+        return self.motion == "relative" and self.reference == "first" and self.smooth == 0
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a user may want to mend. kind: "faces" (several in the photo) | "pose" (photo and driver differ)."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of the result.
+
+    time: seconds; crop: uint8 (size, size, 3), what is measured; image: uint8 (H, W, 3), what is written
+    found: whether the driver's face was there; pose: its yaw, pitch and roll in degrees, None where it was not
+    driver: what the model saw of the driver, uint8 (size, size, 3), when asked for
+    notes: what this frame brought to light
+    """
+
+    time: float
+    crop: np.ndarray = field(repr=False)
+    image: np.ndarray = field(repr=False)
+    found: bool
+    pose: np.ndarray | None = None
+    driver: np.ndarray | None = field(default=None, repr=False)
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known once the last frame is made.
+
+    motion: the driver's, from its reference frame, before strength and smoothing
+    reference_pose: yaw, pitch, roll in degrees of the driver where it shows the photo as it is
+    """
+
+    motion: Motion
+    reference_pose: np.ndarray
+
+
+class Run(Iterator[Frame]):
+    """The frames of a transfer, made in a thread of its own a little ahead of the caller; close it to stop early."""
+
+    def __init__(self, frames: Generator[Frame, None, Outcome]) -> None:
+        self._frames = frames
+        self._outcome: Outcome | None = None
+
+    def __next__(self) -> Frame:
+        try:
+            return next(self._frames)
+        except StopIteration as end:
+            self._outcome = end.value or self._outcome
+            raise
+
+    def close(self) -> None:
+        self._frames.close()
+
+    def outcome(self) -> Outcome:
+        """What all frames came to. Raises ValueError before the last of them has been taken."""
+        if self._outcome is None:
+            raise ValueError("the run is not over")
+        return self._outcome
+
+
+def pose_note(gap: np.ndarray, follow: bool) -> str | None:
+    """How far photo and reference frame look different ways, where it is worth a word.
+
+    gap: yaw, pitch, roll in degrees, photo - reference frame; follow: whether the crop turns with the head
+    """
+    axes = ("yaw", "pitch") if follow else ("yaw", "pitch", "roll")
+    told = ", ".join(f"{axis} {off:+.0f}" for axis, off in zip(axes, gap, strict=False) if abs(off) > POSE_DEGREES)
+    return f"{told} degrees" if told else None
+
+
+class Transfer:
+    """One photo and one driver, ready to run; `notes` is what the photo alone brings to light."""
+
+    def __init__(
+        self,
+        photo: str | Path | np.ndarray,
+        driver: Driver,
+        model: FaceModel,
+        settings: Settings | None = None,
+        tracker: FaceTracker | None = None,
+        show_driver: bool = False,
+    ) -> None:
+        """photo: file, shipped name, or uint8 (H, W, 3); show_driver: give Frame.driver
+
+        Raises UserError for everything that can be told before the first frame.
+        """
+        if tracker is None:
+            from vaegan.faces.tracker import FaceTracker
+
+            tracker = FaceTracker()
+        self.model, self.tracker, self.settings = model, tracker, settings or Settings()
+        s = self.settings
+        opened = self._open(driver)
+        self.given = opened if isinstance(opened, Motion) else None
+        self.source = None if isinstance(opened, Motion) else opened
+        self.rate: Fraction = opened.fps if isinstance(opened, Motion) else opened.rate
+        self.expected = len(opened) if isinstance(opened, Motion) else opened.expected
+        self.show_driver = show_driver and self.source is not None and (self.source.repeats or s.streams)
+        name = photo_name(photo)
+        self.photo = read_portrait(photo if isinstance(photo, np.ndarray) else find_photo(photo), model, tracker)
+        several = Note("faces", f"{name} shows {self.photo.faces} faces; the largest is used")
+        self.notes = (several,) if self.photo.faces > 1 else ()
+        self.view = build_view(s.view, s.size)
+        self._renderer = build_renderer(s.renderer, model, self.photo, s.size, self.view)
+
+    def _open(self, driver: Driver) -> Motion | Source:
+        s = self.settings
+        if isinstance(driver, (str, Path)):
+            driver = find_driver(driver, self.model.name)
+            if driver.suffix.lower() != ".motion":
+                return open_source(driver, s.start, s.end, s.fps)
+            motion = Motion.load(driver)
+            motion.check_model(self.model.id, str(driver))
+        elif isinstance(driver, Motion):
+            motion = driver
+            motion.check_model(self.model.id)
+        else:
+            return open_source(driver, s.start, s.end, s.fps)
+        if s.start or s.end is not None:
+            motion = motion.slice(s.start, s.end)
+        return motion.resample(s.fps or motion.fps)
+
+    @property
+    def has_audio(self) -> bool:
+        return self.source is not None and self.source.has_audio
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether the whole driver is read before the first frame of the result."""
+        return self.given is None and not self.settings.streams
+
+    def frames(self, on_read: Callable[[int], None] = lambda frames: None) -> Run:
+        """The result, frame by frame.
+
+        on_read: called with the number of further driver frames read, where `reads_first`
+        Raises UserError when the driver shows no face.
+        """
+        return Run(self._frames(on_read))
+
+    def _frames(self, on_read: Callable[[int], None]) -> Generator[Frame, None, Outcome]:
+        if self.given is not None:
+            frames = self._from_motion(self.given, None)
+        elif self.reads_first:
+            recorder = MotionRecorder(self.model, self.rate)
+            for batch in self._watch(0):
+                recorder.add(batch)
+                on_read(len(batch))
+            frames = self._from_motion(recorder.motion(), recorder)
+        else:
+            frames = self._as_it_comes()
+        with closing(prefetch(frames, 2 * BATCH)) as ahead:
+            return (yield from ahead)
+
+    def _as_it_comes(self) -> Generator[Frame, None, Outcome]:
+        """One pass: every batch of the driver is drawn as soon as it is encoded."""
+        recorder, strength = MotionRecorder(self.model, self.rate), np.float32(self.settings.strength)
+        for batch in self._watch(self.settings.size if self.show_driver else 0):
+            unknown = recorder.reference_pose is None
+            steps = recorder.add(batch)
+            notes = self._pose_notes(recorder.reference_pose) if unknown else ()
+            pictures = (frame.picture for frame in batch)
+            yield from self._draw(steps, steps.deltas * strength, steps.placement * strength, pictures, notes)
+        return Outcome(recorder.motion(), recorder.reference_pose)
+
+    def _from_motion(self, motion: Motion, recorder: MotionRecorder | None) -> Generator[Frame, None, Outcome]:
+        """From a whole motion. recorder: what it was read with, where there are pictures of the driver to show."""
+        s = self.settings
+        motion = motion.relative_to(motion.choose_reference(s.reference, self.photo.z))
+        pose = motion.pose[motion.found].mean(0) if s.motion == "absolute" else motion.pose[motion.reference]
+        notes = self._pose_notes(pose)
+        moved = motion.smooth(s.smooth)
+        moved = (moved.centred() if s.motion == "absolute" else moved) * s.strength
+        with closing(self._pictures(recorder)) as pictures:
+            for at in range(0, len(motion), BATCH):
+                part = slice(at, at + BATCH)
+                yield from self._draw(motion.steps(part), moved.deltas[part], moved.placement[part], pictures, notes)
+                notes = ()
+        return Outcome(motion, pose)
+
+    def _draw(
+        self, steps: Steps, deltas: np.ndarray, placement: np.ndarray, pictures: Iterator, notes: tuple[Note, ...]
+    ) -> Iterator[Frame]:
+        for i, drawn in enumerate(self._renderer.render(deltas, placement)):
+            found = bool(steps.found[i])
+            pose = steps.pose[i] if found else None
+            yield Frame(float(steps.times[i]), drawn.crop, drawn.image, found, pose, next(pictures, None), notes)
+            notes = ()
+
+    def _watch(self, picture_size: int) -> Iterator[list[DriverFrame]]:
+        return watch(self.source, self.model, self.tracker, picture_size)
+
+    def _pictures(self, recorder: MotionRecorder | None) -> Generator[np.ndarray | None]:
+        """The driver once more, for people to look at, cropped as it was before."""
+        if recorder is None or not self.show_driver:
+            return
+        with closing(self.source.frames()) as frames:
+            for frame, crop in zip(frames, recorder.crops(), strict=False):
+                yield crop_picture(frame.image, crop, self.settings.size)
+
+    def _pose_notes(self, reference: np.ndarray | None) -> tuple[Note, ...]:
+        off = None if reference is None else pose_note(self.photo.pose - reference, self.model.framing.follow)
+        if off is None:
+            return ()
+        s = self.settings
+        frame = "the mean pose" if s.motion == "absolute" else "the reference frame"
+        best = "--reference best, " if s.motion == "relative" and s.reference != "best" else ""
+        text = (
+            f"the photo's head is turned from {frame} of the driver by {off}, which distorts the result; "
+            f"{best}a part of the driver (--start, --end) that looks the same way or another photo helps"
+        )
+        return (Note("pose", text),)
+
+    def compare(self, frame: Frame) -> np.ndarray:
+        """Crops of photo, driver (where there is one) and result side by side, uint8 (size, 2 or 3 times size, 3)."""
+        driver = [] if frame.driver is None else [frame.driver]
+        return np.hstack([self._photo_picture, *driver, frame.crop])
+
+    @cached_property
+    def _photo_picture(self) -> np.ndarray:
+        return self.photo.picture(self.settings.size)
+
+
+def animate(
+    photo: str | Path | np.ndarray,
+    driver: Driver,
+    model: FaceModel | str | Path = "paper-vaegan",
+    tracker: FaceTracker | None = None,
+    device: str = "auto",
+    **options,
+) -> Iterator[np.ndarray]:
+    """The photo, moved by the driver: frames uint8 (size, size, 3), made while they are asked for.
+
+    photo: file, shipped name, or uint8 (H, W, 3)
+    driver: video, folder of pictures, motion file, shipped motion's name, Motion, or an iterator of (time, picture)
+    model: a loaded model, a shipped name or a model folder; device: for one that is loaded here
+    options: the fields of `Settings`, as the options of `transfer`
+    Raises UserError.
+    """
+    if isinstance(model, (str, Path)):
+        from vaegan.model import load_model
+
+        model = load_model(model, device=choose_device(device))
+    run = Transfer(photo, driver, model, Settings(**options), tracker)
+    for note in run.notes:
+        log.warning(note.text)
+    return _images(run)
+
+
+def _images(run: Transfer) -> Iterator[np.ndarray]:
+    with closing(run.frames()) as frames:
+        for frame in frames:
+            for note in frame.notes:
+                log.warning(note.text)
+            yield frame.image
+
+
+def choose_device(name: str) -> str:
+    """A torch device: "auto" is cuda, else mps, else cpu. Raises UserError for one that is not at hand."""
+    import torch
+
+    at_hand = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, there in at_hand.items() if there)
+    if not at_hand.get(name):
+        raise UserError(
+            f"device {name} is not at hand here: use {', '.join(d for d, there in at_hand.items() if there)}"
+        )
+    return name
