@@ -1,18 +1,270 @@
-"""The dense field of a mesh displacement: where every pixel of the moved picture comes from.
+"""The dense field of a mesh displacement: where every place of the moved picture comes from.
 
-Every landmark of the photo moves by what the driver's landmark has moved since the reference frame; between the
-landmarks the picture follows triangle by triangle (piecewise affine). Nothing new is drawn: a closed mouth has no
-teeth to show.
+The head moves as a whole, by the similarity that fits its rigid points, and this fades out beyond it: hair, neck and
+shoulders go along, the far background stays. What the landmarks move besides is interpolated on a fixed triangulation
+of the mesh and a ring around it, so that the field passes through the landmarks and lips and lids move apart freely.
+Triangles that a motion would turn over are flattened instead (position-based dynamics, Mueller et al. 2007, with the
+signed area as the constraint), so that the picture never folds.
+
+All coordinates are in one unit, the photo's view: (0, 0) its top left corner, (1, 1) its bottom right one.
 """
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.spatial import Delaunay
+import torch
+from torch import Tensor
 
-from vaegan.faces.geometry import FACE_POINTS
+from vaegan.faces.geometry import FACE_POINTS, RIGID_POINTS
 
-BORDER_POINTS = 5
-"""Fixed points on each side of the picture, so that the background stays in place."""
+POINTS = 478
+RING = 32
+"""Points of the ring around the face, numbered after the mesh; there the landmarks' own movement has come to rest."""
+
+RING_RADIUS = (0.72, 0.79)
+"""Half axes of the ring in sides of the photo's mesh box."""
+
+HEAD_RADIUS, FADE = 0.76, 0.5
+"""In sides of the mesh box: the rigid head reaches as far as the ring, and fades out over this much more, or over
+`FADE_SLOPE` times its displacement where that is longer: a short edge would fold."""
+
+FADE_SLOPE = 2.5
+SQUEEZE = 0.85
+"""Heights count this much in the distance from the face's middle: heads are taller than wide."""
+
+SMALLEST_AREA = 2e-5
+"""Twice the area, in squared sides of the mesh box, below which a triangle is flattened no further."""
+
+BOXES = 2
+"""On a GPU, how often the triangles' boxes may cover the view, all together; what is beyond stays as the head moves."""
+
+OUTSIDE, FACE, MOUTH, EYE = range(4)
+"""Regions: outside the oval, skin, between the inner lips, between the lids."""
+
+INNER_LIPS = "78 95 88 178 87 14 317 402 318 324 308 415 310 311 312 13 82 81 80 191"
+RIGHT_LIDS = "33 246 161 160 159 158 157 173 133 155 154 153 145 144 163 7"
+LEFT_LIDS = "263 466 388 387 386 385 384 398 362 382 381 380 374 373 390 249"
+
+
+@cache
+def triangulation(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Triangles int64 (T, 3), all turned alike in a frontal face, and the region (T,) of each.
+
+    Delaunay triangles of the mean mesh of frontal faces with open mouth and eyes, so that no edge crosses an opening.
+    """
+    triangles = np.load(Path(__file__).parent / "triangles.npy").astype(np.int64)
+    region = np.where((triangles < POINTS).all(1), FACE, OUTSIDE)
+    openings = ((INNER_LIPS, MOUTH, ()), (RIGHT_LIDS, EYE, range(468, 473)), (LEFT_LIDS, EYE, range(473, 478)))
+    for edge, name, iris in openings:
+        region[np.isin(triangles, [*map(int, edge.split()), *iris]).all(1)] = name
+    return torch.from_numpy(triangles).to(device), torch.from_numpy(region).to(device)
+
+
+@dataclass
+class Rest:
+    """The photos' meshes, ready to be moved.
+
+    points: (N, 510, 2), mesh and ring, none of its triangles turned over. mesh: (N, 478, 2), as it was given.
+    centre: (N, 1, 2); size: (N, 1, 1), longer side of the mesh box.
+    """
+
+    points: Tensor
+    mesh: Tensor
+    centre: Tensor
+    size: Tensor
+
+
+@dataclass
+class Field:
+    """Where each place of a view of the moved picture comes from.
+
+    position: (N, S, S, 2), in the photo. region: uint8 (N, S, S).
+    """
+
+    position: Tensor
+    region: Tensor
+
+
+@dataclass
+class Rigid:
+    """The head's movement as a whole: q = turn p + shift takes moved places p back into the photo.
+
+    turn: (N, 2, 2), transposed; shift: (N, 1, 2); rest: the photo's mesh. fade: (N, 1), width of the soft edge.
+    """
+
+    turn: Tensor
+    shift: Tensor
+    rest: Rest
+    fade: Tensor
+
+    def back(self, places: Tensor) -> Tensor:
+        """places (N, P, 2) of the moved picture -> where they come from, were there no expression."""
+        there = torch.baddbmm(self.shift, places, self.turn)
+        offset = (there - self.rest.centre) / self.rest.size
+        radius = (offset[..., 0].square() + (SQUEEZE * offset[..., 1]).square()).sqrt()
+        weight = ((HEAD_RADIUS - radius) / self.fade + 1).clamp(0, 1)
+        weight = weight.square() * (3 - 2 * weight)
+        return torch.lerp(places, there, weight[..., None])
+
+
+def at_rest(mesh: Tensor, iterations: int = 64) -> Rest:
+    """mesh: (N, 478, 2 or 3) in the photos; iterations: at most, of the flattening."""
+    mesh = mesh[..., :2].float()
+    low, high = mesh[:, :FACE_POINTS].amin(1), mesh[:, :FACE_POINTS].amax(1)
+    centre, size = ((low + high) / 2)[:, None], (high - low).amax(1)[:, None, None]
+    angle = torch.arange(RING, device=mesh.device) * (2 * torch.pi / RING)
+    circle = torch.stack([RING_RADIUS[0] * angle.cos(), RING_RADIUS[1] * angle.sin()], 1)
+    points = torch.cat([(mesh - centre) / size, circle.expand(len(mesh), -1, -1)], 1)
+    return Rest(_flatten_turned(points, iterations) * size + centre, mesh, centre, size)
+
+
+def rigid_motion(rest: Rest, mesh: Tensor) -> Rigid:
+    """The similarity that takes the rigid points of the moved meshes (N, 478, 2) back to the photos' (Umeyama 1991)."""
+    index = torch.from_numpy(RIGID_POINTS).to(mesh.device)
+    moved, still = mesh[:, index], rest.mesh[:, index]
+    middle_moved, middle_still = moved.mean(1, keepdim=True), still.mean(1, keepdim=True)
+    p, q = moved - middle_moved, still - middle_still
+    spread = p.square().sum((1, 2)).clamp_min(1e-12)
+    c = (p * q).sum((1, 2)) / spread
+    s = (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(1) / spread
+    turn = torch.stack([torch.stack([c, s], 1), torch.stack([-s, c], 1)], 1)
+    shift = middle_still - middle_moved @ turn
+    # How far the head's outline goes: its centre's way, and what turning and growing add at one side of the box.
+    inverse = torch.linalg.inv_ex(turn).inverse
+    outline = (rest.centre - shift) @ inverse - rest.centre
+    spin = torch.linalg.matrix_norm(inverse - torch.eye(2, device=mesh.device))
+    far = outline.norm(dim=-1) / rest.size[..., 0] + spin[:, None]
+    return Rigid(turn, shift, rest, (FADE**2 + (FADE_SLOPE * far).square()).sqrt())
+
+
+def dense_field(rest: Rest, mesh: Tensor, size: int, view: Tensor | None = None, iterations: int = 8) -> Field:
+    """The field that moves the photos' meshes to `mesh`.
+
+    Args:
+        rest: of N photos. mesh: float (N, 478, 2 or 3), where the landmarks shall be.
+        size: side of the field in px.
+        view: (N, 3), centre x, y and side of the square that the field covers; None: the photo's view, (.5, .5, 1).
+        iterations: of the flattening, at most; on a CPU it ends when nothing is turned over.
+    """
+    n, device = len(mesh), mesh.device
+    rigid = rigid_motion(rest, mesh[..., :2].float())
+    # In sides of the photo's mesh box, the head's own movement taken away, what the photo's flattening moved put on.
+    back = torch.baddbmm(rigid.shift, mesh[..., :2].float(), rigid.turn)
+    moved = rest.points.clone()
+    moved[:, :POINTS] += back - rest.mesh
+    moved = _flatten_turned((moved - rest.centre) / rest.size, iterations) * rest.size + rest.centre
+    own = rest.points - moved  # (N, 510, 2)
+    corners = (moved - rigid.shift) @ torch.linalg.inv_ex(rigid.turn).inverse
+
+    if view is None:
+        view = torch.tensor([[0.5, 0.5, 1.0]], device=device).expand(n, -1)
+    origin, side = view[:, None, :2] - view[:, None, 2:] / 2, view[:, None, 2:]
+    triangles, region = triangulation(device)
+    number, linear = _rasterise((corners - origin) * (size / side), own, triangles, size)
+    steps = torch.arange(size, device=device) + 0.5
+    places = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).view(1, -1, 2)
+    x, y = places[..., 0], places[..., 1]
+    movement = torch.stack(
+        [linear[..., 0] * x + linear[..., 1] * y + linear[..., 2], linear[..., 3] * x + linear[..., 4] * y + linear[..., 5]],
+        -1,
+    )
+    position = rigid.back(places * (side / size) + origin) + movement
+    labels = torch.cat([region, region.new_zeros(1)]).to(torch.uint8)
+    return Field(position.view(n, size, size, 2), labels[number].view(n, size, size))
+
+
+def _flatten_turned(points: Tensor, iterations: int) -> Tensor:
+    """points (N, 510, 2) in sides of the mesh box -> moved as little as needed that no triangle is turned over.
+
+    Irises give way four times as easily as the rest, the ring does not.
+    """
+    triangles, _ = triangulation(points.device)
+    ease = torch.ones(POINTS + RING, device=points.device)
+    ease[FACE_POINTS:POINTS], ease[POINTS:] = 4.0, 0.0
+    on_host = points.device.type == "cpu"
+    for _ in range(iterations):
+        a, b, c = points[:, triangles].unbind(2)
+        u, v = b - a, c - a
+        lacking = (SMALLEST_AREA - (u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])).clamp_min(0)
+        if on_host:
+            photo, chosen = lacking.nonzero(as_tuple=True)
+            if not len(chosen):
+                break
+            u, v, lacking, corner = u[photo, chosen], v[photo, chosen], lacking[photo, chosen], triangles[chosen]
+            slot = corner + photo[:, None] * (POINTS + RING)
+        else:
+            corner = triangles
+            slot = corner + torch.arange(len(points), device=points.device)[:, None, None] * (POINTS + RING)
+        of_b = torch.stack([v[..., 1], -v[..., 0]], -1)
+        of_c = torch.stack([-u[..., 1], u[..., 0]], -1)
+        gradient = torch.stack([-of_b - of_c, of_b, of_c], -2)  # of twice the area, by each corner
+        weight = ease[corner]
+        total = (gradient.square().sum(-1) * weight).sum(-1) + 1e-6
+        step = 1.5 * (lacking / total)[..., None, None] * weight[..., None] * gradient
+        count = (lacking > 0)[..., None].expand(step.shape[:-1]).float()
+        moves = torch.cat([step, count[..., None]], -1).reshape(-1, 3)
+        summed = torch.zeros(points.shape[0] * (POINTS + RING), 3, device=points.device)
+        summed.index_add_(0, slot.reshape(-1), moves)
+        points = points + (summed[:, :2] / summed[:, 2:].clamp_min(1)).view_as(points)
+    return points
+
+
+def _rasterise(corners: Tensor, values: Tensor, triangles: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """For each pixel of (size, size) the triangle that covers it, and the affine function that interpolates there.
+
+    Args:
+        corners: (N, 510, 2) in px. values: (N, 510, 2).
+
+    Returns:
+        number: int64 (N, size * size), T where there is none; linear: (N, size * size, 6), the coefficients of x, y
+        and 1 for both values, zero where there is none.
+    """
+    n, count = len(corners), len(triangles)
+    p = corners[:, triangles]  # (N, T, 3, 2)
+    q, r = p.roll(-1, 2), p.roll(-2, 2)
+    a, b = q[..., 1] - r[..., 1], r[..., 0] - q[..., 0]
+    area = a[..., 0] * p[..., 0, 0] + b[..., 0] * p[..., 0, 1] - a[..., 0] * q[..., 0, 0] - b[..., 0] * q[..., 0, 1]
+    c = -(a * q[..., 0] + b * q[..., 1])
+    edges = torch.stack([a, b, c], -1) / torch.where(area > 0, area, torch.inf)[..., None, None]  # (N, T, 3, 3)
+    linear = torch.einsum("ntkj,ntkv->ntvj", edges, values[:, triangles]).reshape(n, count, 6)
+
+    # Every pixel of every triangle's box, one after another: `owner` the triangle, `place` the pixel's number in its box.
+    low = (p.amin(2) - 0.5).ceil().clamp(0, size)
+    high = (p.amax(2) - 0.5).floor().clamp(-1, size - 1)
+    extent = (high - low + 1).clamp_min(0)
+    cells = torch.where(area > 0, extent[..., 0] * extent[..., 1], 0).long().flatten()
+    ends = cells.cumsum(0)
+    if corners.device.type == "cpu":
+        owner = torch.repeat_interleave(torch.arange(n * count), cells)
+    else:  # as many as there can be, so that the device need not be asked how many there are
+        most = torch.arange(BOXES * n * size * size, device=corners.device)
+        owner = torch.searchsorted(ends, most, right=True).clamp_max(n * count - 1)
+    place = (torch.arange(len(owner), device=corners.device) - (ends - cells).index_select(0, owner)).float()
+    box = torch.cat([edges.flatten(2), low, extent], 2).flatten(0, 1).index_select(0, owner).unbind(1)
+    row = ((place + 0.5) / box[11]).floor()
+    x, y = box[9] + place - row * box[11], box[10] + row
+    fx, fy = x + 0.5, y + 0.5
+    inside = torch.addcmul(torch.addcmul(box[2], box[0], fx), box[1], fy)
+    for edge in (3, 6):
+        other = torch.addcmul(torch.addcmul(box[edge + 2], box[edge], fx), box[edge + 1], fy)
+        inside = torch.minimum(inside, other)
+    covers = (inside > -1e-4) & (row < box[12])
+    photo = torch.div(owner, count, rounding_mode="floor")
+    pixel = photo * (size * size) + (y * size + x).long()
+    if corners.device.type == "cpu":
+        pixel, owner = pixel[covers], owner[covers]
+    else:
+        pixel = torch.where(covers, pixel, n * size * size)
+    number = torch.full((n * size * size + 1,), -1, dtype=torch.int64, device=corners.device)
+    number[pixel] = owner
+    number = number[:-1].view(n, -1)
+    number = torch.where(number < 0, count, number - torch.arange(n, device=corners.device)[:, None] * count)
+    table = torch.cat([linear, linear.new_zeros(n, 1, 6)], 1).flatten(0, 1)
+    index = number + torch.arange(n, device=corners.device)[:, None] * (count + 1)
+    return number, table.index_select(0, index.flatten()).view(n, size * size, 6)
 
 
 class MeshField:
@@ -24,46 +276,16 @@ class MeshField:
 
     def __init__(self, mesh: np.ndarray, size: int):
         self.size = size
-        line = np.linspace(0, size, BORDER_POINTS)[:-1]
-        zero, full = np.zeros_like(line), np.full_like(line, size)
-        border = np.concatenate(
-            [np.stack(pair, 1) for pair in ((line, zero), (full, line), (size - line, full), (zero, size - line))]
-        )
-        self.rest = np.concatenate([mesh[:FACE_POINTS, :2], border]).astype(np.float64)
-        self.depth = np.concatenate([mesh[:FACE_POINTS, 2], np.full(len(border), np.inf)])
-        self.triangles = Delaunay(self.rest).simplices
+        self.rest = at_rest(torch.from_numpy(np.asarray(mesh, np.float32))[None] / size)
 
     def __call__(self, displacement: np.ndarray) -> np.ndarray:
         """displacement: (478, 3) in px. Returns float32 (size, size, 2): x, y in the photo, counted from pixel centres,
         of each pixel of the moved picture."""
-        moved = self.rest.copy()
-        moved[:FACE_POINTS] += displacement[:FACE_POINTS, :2]
-        depth = self.depth.copy()
-        depth[:FACE_POINTS] += displacement[:FACE_POINTS, 2]
-        # Far triangles first: where the turning head folds the mesh, the near side covers the far one.
-        order = np.argsort(-depth[self.triangles].max(1), kind="stable")
-        owner = np.zeros((self.size, self.size), np.int32)
-        corners = np.rint((moved[self.triangles] - 0.5) * 256).astype(np.int32)
-        for number in order:
-            cv2.fillConvexPoly(owner, corners[number], int(number), cv2.LINE_8, 8)
-        back = _affine_maps(moved[self.triangles], self.rest[self.triangles])[owner.ravel()]
-        y, x = np.divmod(np.arange(self.size**2), self.size)
-        centre = np.stack([x + 0.5, y + 0.5, np.ones_like(x, np.float64)], 1)
-        source = np.einsum("nij,nj->ni", back, centre).astype(np.float32) - 0.5
-        return source.reshape(self.size, self.size, 2)
+        moved = self.rest.mesh + torch.from_numpy(np.asarray(displacement[:, :2], np.float32)) / self.size
+        return dense_field(self.rest, moved, self.size, iterations=64).position[0].numpy() * self.size - 0.5
 
 
 def sample(image: np.ndarray, field: np.ndarray) -> np.ndarray:
     """The picture (S, S, 3) pulled through a field (H, W, 2) of `MeshField`: (H, W, 3)."""
     x, y = (np.ascontiguousarray(field[..., axis]) for axis in (0, 1))
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _affine_maps(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Affine maps (M, 2, 3) from triangles source (M, 3, 2) to target (M, 3, 2); a flat source goes to one point."""
-    p, q = (np.moveaxis(t[:, 1:] - t[:, :1], 1, 2) for t in (source, target))
-    determinant = p[:, 0, 0] * p[:, 1, 1] - p[:, 0, 1] * p[:, 1, 0]
-    flat = np.abs(determinant) < 1e-6
-    adjugate = np.stack([p[:, 1, 1], -p[:, 0, 1], -p[:, 1, 0], p[:, 0, 0]], 1).reshape(-1, 2, 2)
-    linear = q @ adjugate / np.where(flat, np.inf, determinant)[:, None, None]
-    return np.concatenate([linear, (target[:, 0] - np.einsum("mij,mj->mi", linear, source[:, 0]))[..., None]], 2)
