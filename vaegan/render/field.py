@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaegan.faces.geometry import FACE_POINTS, RIGID_POINTS
+from vaegan.faces.geometry import FACE_POINTS, LEFT_EYE, RIGHT_EYE, RIGID_POINTS
 
 POINTS = 478
 RING = 32
@@ -39,7 +39,7 @@ SMALLEST_AREA = 2e-5
 """Twice the area, in squared sides of the mesh box, below which a triangle is flattened no further."""
 
 BOXES = 2
-"""On a GPU, how often the triangles' boxes may cover the view, all together; what is beyond stays as the head moves."""
+"""With fixed work, how often the triangles' boxes may cover the views, all together."""
 
 OUTSIDE, FACE, MOUTH, EYE = range(4)
 """Regions: outside the oval, skin, between the inner lips, between the lids."""
@@ -110,15 +110,18 @@ class Rigid:
         return torch.lerp(places, there, weight[..., None])
 
 
-def at_rest(mesh: Tensor, iterations: int = 64) -> Rest:
-    """mesh: (N, 478, 2 or 3) in the photos; iterations: at most, of the flattening."""
+def at_rest(mesh: Tensor, iterations: int = 64, fixed_work: bool = False) -> Rest:
+    """mesh: (N, 478, 2 or 3) in the photos; iterations, fixed_work: as in `dense_field`."""
     mesh = mesh[..., :2].float()
     low, high = mesh[:, :FACE_POINTS].amin(1), mesh[:, :FACE_POINTS].amax(1)
     centre, size = ((low + high) / 2)[:, None], (high - low).amax(1)[:, None, None]
     angle = torch.arange(RING, device=mesh.device) * (2 * torch.pi / RING)
     circle = torch.stack([RING_RADIUS[0] * angle.cos(), RING_RADIUS[1] * angle.sin()], 1)
-    points = torch.cat([(mesh - centre) / size, circle.expand(len(mesh), -1, -1)], 1)
-    return Rest(_flatten_turned(points, iterations) * size + centre, mesh, centre, size)
+    across = mesh[:, LEFT_EYE].mean(1) - mesh[:, RIGHT_EYE].mean(1)
+    across = across / across.norm(dim=1, keepdim=True).clamp_min(1e-9)
+    upright = torch.stack([across, torch.stack([-across[:, 1], across[:, 0]], 1)], 1)
+    points = torch.cat([(mesh - centre) / size, circle @ upright], 1)
+    return Rest(_flatten_turned(points, iterations, fixed_work) * size + centre, mesh, centre, size)
 
 
 def rigid_motion(rest: Rest, mesh: Tensor) -> Rigid:
@@ -140,14 +143,17 @@ def rigid_motion(rest: Rest, mesh: Tensor) -> Rigid:
     return Rigid(turn, shift, rest, (FADE**2 + (FADE_SLOPE * far).square()).sqrt())
 
 
-def dense_field(rest: Rest, mesh: Tensor, size: int, view: Tensor | None = None, iterations: int = 8) -> Field:
+def dense_field(
+    rest: Rest, mesh: Tensor, size: int, view: Tensor | None = None, iterations: int = 32, fixed_work: bool = False
+) -> Field:
     """The field that moves the photos' meshes to `mesh`.
 
     Args:
         rest: of N photos. mesh: float (N, 478, 2 or 3), where the landmarks shall be.
         size: side of the field in px.
         view: (N, 3), centre x, y and side of the square that the field covers; None: the photo's view, (.5, .5, 1).
-        iterations: of the flattening, at most; on a CPU it ends when nothing is turned over.
+        iterations: of the flattening of turned triangles, at most.
+        fixed_work: do as much whatever the mesh, so that a GPU never waits to be told how much there is to do.
     """
     n, device = len(mesh), mesh.device
     rigid = rigid_motion(rest, mesh[..., :2].float())
@@ -155,7 +161,8 @@ def dense_field(rest: Rest, mesh: Tensor, size: int, view: Tensor | None = None,
     back = torch.baddbmm(rigid.shift, mesh[..., :2].float(), rigid.turn)
     moved = rest.points.clone()
     moved[:, :POINTS] += back - rest.mesh
-    moved = _flatten_turned((moved - rest.centre) / rest.size, iterations) * rest.size + rest.centre
+    moved = _flatten_turned((moved - rest.centre) / rest.size, iterations, fixed_work) * rest.size
+    moved = moved + rest.centre
     own = rest.points - moved  # (N, 510, 2)
     corners = (moved - rigid.shift) @ torch.linalg.inv_ex(rigid.turn).inverse
 
@@ -163,20 +170,17 @@ def dense_field(rest: Rest, mesh: Tensor, size: int, view: Tensor | None = None,
         view = torch.tensor([[0.5, 0.5, 1.0]], device=device).expand(n, -1)
     origin, side = view[:, None, :2] - view[:, None, 2:] / 2, view[:, None, 2:]
     triangles, region = triangulation(device)
-    number, linear = _rasterise((corners - origin) * (size / side), own, triangles, size)
+    number, linear = _rasterise((corners - origin) * (size / side), own, triangles, size, fixed_work)
     steps = torch.arange(size, device=device) + 0.5
     places = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).view(1, -1, 2)
     x, y = places[..., 0], places[..., 1]
-    movement = torch.stack(
-        [linear[..., 0] * x + linear[..., 1] * y + linear[..., 2], linear[..., 3] * x + linear[..., 4] * y + linear[..., 5]],
-        -1,
-    )
-    position = rigid.back(places * (side / size) + origin) + movement
+    movement = linear.view(n, -1, 2, 3) @ torch.stack([x, y, torch.ones_like(x)], -1)[..., None]
+    position = rigid.back(places * (side / size) + origin) + movement[..., 0]
     labels = torch.cat([region, region.new_zeros(1)]).to(torch.uint8)
     return Field(position.view(n, size, size, 2), labels[number].view(n, size, size))
 
 
-def _flatten_turned(points: Tensor, iterations: int) -> Tensor:
+def _flatten_turned(points: Tensor, iterations: int, fixed_work: bool) -> Tensor:
     """points (N, 510, 2) in sides of the mesh box -> moved as little as needed that no triangle is turned over.
 
     Irises give way four times as easily as the rest, the ring does not.
@@ -184,12 +188,11 @@ def _flatten_turned(points: Tensor, iterations: int) -> Tensor:
     triangles, _ = triangulation(points.device)
     ease = torch.ones(POINTS + RING, device=points.device)
     ease[FACE_POINTS:POINTS], ease[POINTS:] = 4.0, 0.0
-    on_host = points.device.type == "cpu"
     for _ in range(iterations):
         a, b, c = points[:, triangles].unbind(2)
         u, v = b - a, c - a
         lacking = (SMALLEST_AREA - (u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])).clamp_min(0)
-        if on_host:
+        if not fixed_work:
             photo, chosen = lacking.nonzero(as_tuple=True)
             if not len(chosen):
                 break
@@ -212,7 +215,9 @@ def _flatten_turned(points: Tensor, iterations: int) -> Tensor:
     return points
 
 
-def _rasterise(corners: Tensor, values: Tensor, triangles: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _rasterise(
+    corners: Tensor, values: Tensor, triangles: Tensor, size: int, fixed_work: bool
+) -> tuple[Tensor, Tensor]:
     """For each pixel of (size, size) the triangle that covers it, and the affine function that interpolates there.
 
     Args:
@@ -231,15 +236,15 @@ def _rasterise(corners: Tensor, values: Tensor, triangles: Tensor, size: int) ->
     edges = torch.stack([a, b, c], -1) / torch.where(area > 0, area, torch.inf)[..., None, None]  # (N, T, 3, 3)
     linear = torch.einsum("ntkj,ntkv->ntvj", edges, values[:, triangles]).reshape(n, count, 6)
 
-    # Every pixel of every triangle's box, one after another: `owner` the triangle, `place` the pixel's number in its box.
+    # Every pixel of every triangle's box, one after another: whose it is, and which of the box's.
     low = (p.amin(2) - 0.5).ceil().clamp(0, size)
     high = (p.amax(2) - 0.5).floor().clamp(-1, size - 1)
     extent = (high - low + 1).clamp_min(0)
     cells = torch.where(area > 0, extent[..., 0] * extent[..., 1], 0).long().flatten()
     ends = cells.cumsum(0)
-    if corners.device.type == "cpu":
-        owner = torch.repeat_interleave(torch.arange(n * count), cells)
-    else:  # as many as there can be, so that the device need not be asked how many there are
+    if not fixed_work:
+        owner = torch.repeat_interleave(torch.arange(n * count, device=corners.device), cells)
+    else:
         most = torch.arange(BOXES * n * size * size, device=corners.device)
         owner = torch.searchsorted(ends, most, right=True).clamp_max(n * count - 1)
     place = (torch.arange(len(owner), device=corners.device) - (ends - cells).index_select(0, owner)).float()
@@ -254,7 +259,7 @@ def _rasterise(corners: Tensor, values: Tensor, triangles: Tensor, size: int) ->
     covers = (inside > -1e-4) & (row < box[12])
     photo = torch.div(owner, count, rounding_mode="floor")
     pixel = photo * (size * size) + (y * size + x).long()
-    if corners.device.type == "cpu":
+    if not fixed_work:
         pixel, owner = pixel[covers], owner[covers]
     else:
         pixel = torch.where(covers, pixel, n * size * size)

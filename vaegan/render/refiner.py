@@ -6,6 +6,7 @@ and where the field opens or stretches; it answers with a residual flow, a soft 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class Refiner(nn.Module):
         if len(widths) != 4:
             raise ValueError(f"the refiner has four scales: give four widths, not {len(widths)}")
         self.config = {"widths": list(widths)}
-        steps = list(zip(widths, widths[1:], strict=False))
+        steps = list(pairwise(widths))
         self.stem = _Conv(INPUTS, widths[0])
         self.down = nn.ModuleList(_Conv(fine, coarse, 2) for fine, coarse in steps)
         self.blocks = nn.ModuleList(_Residual(coarse) for _, coarse in steps)
@@ -169,8 +170,9 @@ def mesh_in_place(mesh: Tensor, placement: Tensor) -> Tensor:
 
 
 def moved_placement(still: Tensor, change: Tensor) -> Tensor:
-    """Placement (N, 4) of the moved face: `still` of the photo; change: shift x, y in sides of the crop, log scale, roll."""
+    """Placement (N, 4) of the moved face.
+
+    still: of the photo. change: shift x, y in sides of the crop, log scale, roll.
+    """
     shift = still[:, :2] + change[:, :2] * still[:, 2:3]
     return torch.cat([shift, still[:, 2:3] * change[:, 2:3].exp(), still[:, 3:] + change[:, 3:]], 1)
-
-
