@@ -2,7 +2,8 @@
 
     VAEGAN_DATA=... python benchmarks/balance.py --figure balance.png
 
-Prints a table, and draws a figure where it is asked for. The shares that are aimed at stand in conf/data/faces.yaml.
+Prints a table, and draws a figure where it is asked for. The shares that are aimed at stand in
+conf/data/shared/drawing.yaml.
 """
 
 import argparse
@@ -10,18 +11,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_dir
 
 from vaegan.data.balance import KINDS, expressions, still_weights
 from vaegan.data.batches import drawn
-from vaegan.data.datamodule import data_folder
 from vaegan.data.labels import read_labels
-from vaegan.data.shards import read_index
+from vaegan.data.shards import data_folder, read_index
 from vaegan.media import atomic_path
 
 DRAWS = 10_000
 YAW = [0, 10, 20, 30, 90]
-CONF = Path(__file__).resolve().parents[1] / "conf/data/faces.yaml"
+CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
 
 def main() -> None:
@@ -29,7 +29,8 @@ def main() -> None:
     parser.add_argument("--faces", default="faces", help="data set of stills with labels")
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
-    cfg = OmegaConf.load(CONF)
+    with initialize_config_dir(CONF, version_base="1.3"):
+        cfg = compose("config", ["data=faces"]).data
     targets = dict(cfg.expression)
     folder = data_folder(args.faces)
     entries = read_index(folder, "train", cfg.min_cover)

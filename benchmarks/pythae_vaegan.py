@@ -39,8 +39,8 @@ from pythae.trainers import CoupledOptimizerAdversarialTrainer, CoupledOptimizer
 from pythae.trainers.training_callbacks import TrainingCallback
 from torch.nn import functional as F
 
+from vaegan.config import instantiate
 from vaegan.critics.lpips import load_lpips, lpips_distance
-from vaegan.data.datamodule import FaceData
 from vaegan.errors import UserError
 from vaegan.evaluation import metrics, stills
 from vaegan.media import atomic_path, write_image
@@ -154,7 +154,7 @@ def plan_runs(images: int) -> DictConfig:
     """The configuration of `python train.py model=vaegan` for about so many images."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=["model=vaegan", "data=faces"])
-    data = FaceData(**OmegaConf.to_container(cfg.data, resolve=True))
+    data = instantiate(cfg.data)
     data.setup()
     if data.source == "synthetic":
         raise UserError("no data set 'faces': set VAEGAN_DATA to the folder that holds it")
@@ -173,7 +173,7 @@ def plan_runs(images: int) -> DictConfig:
 
 def seen(plan: DictConfig) -> int:
     """Images that each run sees."""
-    data = FaceData(**OmegaConf.to_container(plan.data, resolve=True))
+    data = instantiate(plan.data)
     data.setup()
     return plan.trainer.epochs * len(data.train) * plan.data.batch
 
@@ -192,7 +192,7 @@ def train_pythae(plan: DictConfig, folder: Path, tuned: bool) -> tuple[FaceModel
     networks = OmegaConf.to_container(plan.model.networks, resolve=True)
     vae = VAE(**networks)
     discriminator = Discriminator(**OmegaConf.to_container(plan.model.discriminator, resolve=True))
-    data = FaceData(**OmegaConf.to_container(plan.data, resolve=True))
+    data = instantiate(plan.data)
     data.setup()
     crops = data.train.crops[: len(data.train) * plan.data.batch]
     optimizer, settings = plan.model.optimizer, {}

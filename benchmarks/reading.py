@@ -19,13 +19,12 @@ from pathlib import Path
 import cv2
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from vaegan.data.clip_data import ClipData
-from vaegan.data.datamodule import FaceData
+from vaegan.config import instantiate
+from vaegan.data.module import FaceData
 from vaegan.media import write_image
 
 SIDE_BY_SIDE = 4096
@@ -43,24 +42,20 @@ def main() -> None:
     cv2.setNumThreads(threads)
     print(f"{threads} thread{'s' * (threads > 1)}, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
-    stills = FaceData(**settings("faces", f"data.name={args.faces}"))
-    stills.setup()
+    stills = opened("faces", f"data.name={args.faces}")
     rate(f"{len(stills.train.crops):,} stills of 64 px, batches of 128", lambda: stills.train, "img/s")
     image_folder(stills.train.crops[:SIDE_BY_SIDE], threads)
-    changed = settings("faces", f"data.name={args.faces}", *CHANGES, "data.limit=1024")
-    augmented = FaceData(**changed)
-    augmented.setup()
+    augmented = opened("faces", f"data.name={args.faces}", *CHANGES, "data.limit=1024")
     rate("the same, every augmentation", lambda: augmented.train, "img/s")
 
     for what, kind, *options in (
         ("clips of 16 frames", "clips"),
         ("clips of 16 frames, every augmentation", "clips", *CHANGES, "data.limit=256"),
-        ("clips of 16 frames with DIS flow", "clips", "data.take.flow=dis", "data.limit=256"),
+        ("clips of 16 frames with DIS flow", "clips", "data.flow=dis", "data.limit=256"),
         ("pairs of frames", "pairs"),
     ):
         size = 16 if kind == "clips" else 128
-        data = ClipData(**settings(kind, f"data.clips.name={args.clips}", f"data.batch={size}", *options))
-        data.setup()
+        data = opened(kind, f"data.name={args.clips}", f"data.batch={size}", "+model.clips=true", *options)
         rate(f"{data.train.size:,} {what}, batches of {size}", lambda data=data: data.train, f"{kind}/s")
 
 
@@ -68,13 +63,15 @@ CHANGES = [f"data.augment.{name}={value}" for name, value in {
     "rotate": 8, "scale": 0.1, "shift": 0.05, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02,
     "noise": 0.02,
 }.items()]  # fmt: skip
-"""What conf/data/faces.yaml proposes to try."""
+"""What conf/data/shared/drawing.yaml proposes to try."""
 
 
-def settings(data: str, *overrides: str) -> dict:
+def opened(data: str, *overrides: str) -> FaceData:
     """The configuration `data` as trainings get it."""
     with initialize_config_dir(str(Path(__file__).resolve().parents[1] / "conf"), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", [f"data={data}", *overrides]).data, resolve=True)
+        faces = instantiate(compose("config", [f"data={data}", *overrides]).data)
+    faces.setup()
+    return faces
 
 
 def rate(what: str, batches: Callable[[], Iterable], unit: str, own: bool = True) -> None:

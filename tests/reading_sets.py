@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vaegan.data.clips import Clip, Clips
+from vaegan.data.clip_frames import Clips, FaceClip
 
 
 def told_clips(lengths: list[int], side: int = 8, fps: float = 25) -> Clips:
@@ -14,7 +14,7 @@ def told_clips(lengths: list[int], side: int = 8, fps: float = 25) -> Clips:
         rows = np.arange(row, row + length)
         frames[rows, ..., 0] = k
         frames[rows, ..., 1] = np.arange(length)[:, None, None]
-        clips.append(Clip(f"{k}.mp4#000", f"person {k}", rows))
+        clips.append(FaceClip(f"{k}.mp4#000", f"person {k}", rows))
         row += length
     frames[:, :, side // 2 :, 2] = 255
     return Clips(frames, clips, fps, np.zeros(row, np.float32), None)
@@ -28,5 +28,5 @@ def same_clips(count: int, length: int, side: int = 24) -> Clips:
     rows = coarse[i] * (1 - f)[:, None, None] + coarse[i + 1] * f[:, None, None]
     picture = rows[:, i] * (1 - f)[None, :, None] + rows[:, i + 1] * f[None, :, None]
     frames = np.broadcast_to((40 + 170 * picture).astype(np.uint8), (count * length, side, side, 3)).copy()
-    clips = [Clip(f"{k}.mp4#000", str(k), np.arange(k * length, (k + 1) * length)) for k in range(count)]
+    clips = [FaceClip(f"{k}.mp4#000", str(k), np.arange(k * length, (k + 1) * length)) for k in range(count)]
     return Clips(frames, clips, 25, np.zeros(count * length, np.float32), None)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from vaegan.data.batches import CropBatches
 from vaegan.data.cache import cached_crops
-from vaegan.data.datamodule import CropBatches
 from vaegan.data.shards import find_data_set, read_index, read_pictures
 from vaegan.errors import UserError
 

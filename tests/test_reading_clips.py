@@ -19,7 +19,7 @@ from reading_sets import told_clips
 from vaegan.data import tracked
 from vaegan.data.batches import CropBatches
 from vaegan.data.clip_batches import ClipBatches, Pairs, Windows
-from vaegan.data.clips import ClipSettings, read_clips
+from vaegan.data.clip_frames import ClipSettings, load_clips
 from vaegan.errors import UserError
 from vaegan.faces.geometry import framing
 from vaegan.faces.tracker import FaceTracker
@@ -55,7 +55,7 @@ def settings(folder: Path, fps: float = 25) -> ClipSettings:
 
 
 def test_frames_are_cropped_by_one_fixed_upright_crop_from_the_first_face(raw):
-    clips = read_clips(settings(raw), "train", 64)
+    clips = load_clips(settings(raw), "train", 64)
     assert len(clips) == 2 and [clip.person for clip in clips.clips] == ["Ada", "1.mp4"]
     assert clips.frames.shape == (2 * FRAMES, 64, 64, 3) and clips.shapes.shape == (2 * FRAMES, 52)
     pictures = [frame.image for frame in VideoReader(raw / "train/0.mp4")]
@@ -69,7 +69,7 @@ def test_frames_are_cropped_by_one_fixed_upright_crop_from_the_first_face(raw):
 
 
 def test_crops_that_leave_the_picture_are_left_out(raw):
-    all_frames = read_clips(settings(raw), "val", 64).frames
+    all_frames = load_clips(settings(raw), "val", 64).frames
     assert len(all_frames) == 2 * FRAMES
     tight = tmp = raw.parent / "border"
     (tmp / "train").mkdir(parents=True)
@@ -79,43 +79,43 @@ def test_crops_that_leave_the_picture_are_left_out(raw):
     with VideoWriter(tight / "train/cut.mp4", 256 - left, 256, Fraction(25)) as writer:
         for frame in VideoReader(raw / "train/0.mp4"):
             writer.write(np.ascontiguousarray(frame.image[:, left:]))
-    assert len(read_clips(settings(tight), "train", 32).frames) > 0
+    assert len(load_clips(settings(tight), "train", 32).frames) > 0
     with pytest.raises(UserError, match=r"no face found in the 1 videos of .*border"):
-        read_clips(settings(tight), "train", 32, min_cover=0.95)
+        load_clips(settings(tight), "train", 32, min_cover=0.95)
 
 
 def test_clips_come_at_the_set_rate(raw):
-    full, slow = (read_clips(settings(raw, fps), "train", 32) for fps in (25, 10))
+    full, slow = (load_clips(settings(raw, fps), "train", 32) for fps in (25, 10))
     assert [len(clip.rows) for clip in slow.clips] == [6, 6]
     for k, (a, b) in enumerate(zip(full.clips, slow.clips, strict=True)):
         for t in range(6):
             near = [full.frames[a.rows[n]].astype(int) for n in (int(2.5 * t), min(FRAMES - 1, int(2.5 * t) + 1))]
             here = slow.frames[b.rows[t]].astype(int)
             assert min(np.abs(here - other).mean() for other in near) < 1, (k, t)
-    fast = read_clips(settings(raw, 50), "train", 32)
+    fast = load_clips(settings(raw, 50), "train", 32)
     assert [len(clip.rows) for clip in fast.clips] == [27, 27], "the video has no more frames: they are shown twice"
 
 
 def test_the_cache_is_used_again_and_made_again_when_a_video_changes(raw, cache, monkeypatch, capsys):
-    before = read_clips(settings(raw), "val", 32)
+    before = load_clips(settings(raw), "val", 32)
 
     def refuse(*_):
         raise AssertionError("decoded again")
 
     with monkeypatch.context() as patch:
         patch.setattr(tracked, "_read", refuse)
-        assert np.array_equal(read_clips(settings(raw), "val", 32).frames, before.frames)
+        assert np.array_equal(load_clips(settings(raw), "val", 32).frames, before.frames)
         os.utime(raw / "dev/2.mp4", (1, 1))
         with pytest.raises(AssertionError, match="decoded again"):
-            read_clips(settings(raw), "val", 32)
+            load_clips(settings(raw), "val", 32)
     assert not list(cache.glob(".*.tmp")), "a broken build left something behind"
     (raw / "dev/broken.mp4").write_bytes(b"no video")
-    assert np.array_equal(read_clips(settings(raw), "val", 32).frames, before.frames)
+    assert np.array_equal(load_clips(settings(raw), "val", 32).frames, before.frames)
     assert "left out: " in (said := capsys.readouterr().err) and "broken.mp4" in said
 
 
 def _read(folder: str, queue) -> None:
-    queue.put(int(read_clips(settings(Path(folder)), "train", 24).frames.astype(np.int64).sum()))
+    queue.put(int(load_clips(settings(Path(folder)), "train", 24).frames.astype(np.int64).sum()))
 
 
 def test_two_processes_make_one_cache_of_clips(raw, cache):
@@ -154,7 +154,7 @@ def prepared(tmp_path) -> Path:
 
 
 def test_prepared_frames_become_clips_again_cut_where_frames_lack(prepared):
-    clips = read_clips(settings(prepared, 10), "train", 8)
+    clips = load_clips(settings(prepared, 10), "train", 8)
     told = [(clip.name, clip.person, (clips.frames[clip.rows, 0, 0, 0] // 10).tolist()) for clip in clips.clips]
     assert told == [
         ("a.mp4#000", "a", [0, 1, 2]),
@@ -162,7 +162,7 @@ def test_prepared_frames_become_clips_again_cut_where_frames_lack(prepared):
         ("a.mp4#000", "a", [15, 16, 17]),
         ("b.mp4#000", "b", [0, 1, 2]),
     ]
-    half = read_clips(settings(prepared, 5), "train", 8)
+    half = load_clips(settings(prepared, 5), "train", 8)
     assert (half.frames[half.clips[0].rows, 0, 0, 0] // 10).tolist() == [0, 2]
 
 
@@ -180,7 +180,7 @@ def test_windows_lie_in_one_clip_in_order_and_begin_elsewhere_each_epoch():
         assert len(frames) == 24, "windows overlap"
         starts.add(min(n for k, n in frames if k == 0))
     assert len(starts) > 1
-    with pytest.raises(UserError, match=r"no clip has 18 frames, the longest has 17: lower data\.take\.frames"):
+    with pytest.raises(UserError, match=r"no clip has 18 frames, the longest has 17: lower data\.frames"):
         ClipBatches(clips, 2, Windows(18), shuffle=True, flip=False)
 
 
@@ -217,7 +217,7 @@ def test_mixed_epochs_have_the_set_share_of_frames_without_repeats():
 def test_sets_that_are_not_there_say_how_to_make_them(tmp_path, monkeypatch):
     monkeypatch.setenv("VAEGAN_DATA", str(tmp_path))
     with pytest.raises(UserError, match="no data set 'videos' yet: make it with `vaegan prepare path/to/videos --out"):
-        read_clips(settings(Path("videos")), "train", 64)
+        load_clips(settings(Path("videos")), "train", 64)
     (tmp_path / "videos").mkdir()
     with pytest.raises(UserError, match="no 'train' videos in"):
-        read_clips(settings(Path("videos")), "train", 64)
+        load_clips(settings(Path("videos")), "train", 64)

@@ -9,21 +9,19 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from PIL import Image
 from tiny_runs import CONF, blobs, train_tiny
 
-from vaegan.data.clip_data import ClipData
-from vaegan.data.datamodule import FaceData
+from vaegan.config import instantiate
+from vaegan.data.module import FaceData
 from vaegan.errors import UserError
 
 DATA = sorted(path.stem for path in (Path(CONF) / "data").glob("*.yaml"))
 
 
-def settings(data: str, *overrides: str) -> dict:
+def made(data: str, *overrides: str) -> FaceData:
     with initialize_config_dir(CONF, version_base="1.3"):
-        cfg = compose("config", overrides=[f"data={data}", *overrides])
-    return OmegaConf.to_container(cfg.data, resolve=True)
+        return instantiate(compose("config", overrides=[f"data={data}", *overrides]).data)
 
 
 @pytest.fixture(autouse=True)
@@ -58,13 +56,15 @@ def moving(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("data", DATA)
-def test_every_data_configuration_builds_typed_settings_and_is_off_by_default(data):
-    made = FaceData(**settings(data, "data.name=x"))
-    assert (made.size, made.batch, made.flip, made.balance) == (64, 128, True, "none")
-    assert made.augment is None, "the paper models are only mirrored"
-    if data in ("clips", "pairs", "videos", "mixed"):
-        assert (made.clips.fps, made.clips.scale, made.clips.follow) == (25, 1.6, False)
-        assert made.take.frames == 16 and made.take.flow == "none"
+def test_every_data_configuration_builds_its_class_and_changes_nothing_by_default(data):
+    built = made(data, "data.name=x")
+    assert (built.size, built.batch, built.flip, built.train) == (64, 128, True, None)
+    if data != "stream":
+        assert built.balance == "none"
+        assert built.changes is None, "the paper models are only mirrored"
+    if data in ("clips", "pairs", "videos"):
+        assert (built.fps, built.scale, built.follow, built.flow) == (25, 1.6, False, "none")
+        assert not built.whole, "the paper models take single pictures"
 
 
 def test_a_vae_trains_on_stills_mixed_with_frames_of_clips(moving, tmp_path):
@@ -72,12 +72,12 @@ def test_a_vae_trains_on_stills_mixed_with_frames_of_clips(moving, tmp_path):
     options = ("data=mixed", f"data.clips.name={moving}", "data.augment.shift=0.1", "data.balance=none")
     folder = train_tiny(tmp_path / "run", pictures, *options)
     assert "stills+moving" in (folder / "model/config.yaml").read_text()
-    made = FaceData(**settings("mixed", f"data.name={pictures}", f"data.clips.name={moving}", "data.size=32",
-                               "data.batch=20", "data.clip_share=0.5"))  # fmt: skip
-    made.setup()
-    plain = torch.cat([batch[:, :, 24:].std((1, 2, 3)) < 0.01 for batch in made.train])
-    assert len(made.train) == len(made.train.crops) // 20
-    assert len(made.val.crops) + len(made.train.crops) == 120, "validation is that of the stills alone"
+    mixed = made("mixed", f"data.name={pictures}", f"data.clips.name={moving}", "data.size=32", "data.batch=20",
+                 "data.clip_share=0.5")  # fmt: skip
+    mixed.setup()
+    plain = torch.cat([batch[:, :, 24:].std((1, 2, 3)) < 0.01 for batch in mixed.train])
+    assert len(mixed.train) == len(mixed.train.crops) // 20
+    assert len(mixed.val.crops) + len(mixed.train.crops) == 120, "validation is that of the stills alone"
     assert 0.4 < plain.float().mean() < 0.6
 
 
@@ -86,14 +86,14 @@ def test_a_vae_takes_clips_frame_by_frame(moving, tmp_path):
     assert "data: moving" in (folder / "model/config.yaml").read_text()
 
 
-def test_whole_clips_and_pairs_come_from_the_same_configuration(moving):
-    common = (f"data.name={moving}", "data.size=32", "data.batch=2", "data.take.frames=6")
-    clips = ClipData(**settings("clips", *common, "data.take.flow=dis"))
+def test_a_model_that_takes_clips_gets_them_whole_from_the_same_configuration(moving):
+    common = (f"data.name={moving}", "data.size=32", "data.batch=2", "+model.clips=true")
+    clips = made("clips", *common, "data.frames=6", "data.flow=dis")
     clips.setup()
     (batch,) = list(clips.train)[:1]
     assert batch.shape == (2, 6, 5, 32, 32) and len(clips.train) == 3
     assert batch[:, :, :3].min() >= 0 and batch[:, :, :3].max() <= 1
-    pairs = ClipData(**settings("pairs", *common, "data.augment.noise=0.1", "data.balance=pose"))
+    pairs = made("pairs", *common, "data.augment.noise=0.1", "data.balance=pose")
     pairs.setup()
     assert next(iter(pairs.train)).shape == (2, 2, 3, 32, 32)
     assert torch.equal(next(iter(pairs.val)), next(iter(pairs.val))), "validation is the same every time"
@@ -106,9 +106,11 @@ def test_whole_clips_and_pairs_come_from_the_same_configuration(moving):
         ("celeba", (), r"make it with `vaegan prepare celeba --output .*celeba`"),
         ("videos", (), r"make it with `vaegan prepare path/to/videos --output .*videos`"),
         ("mixed", ("data.clip_share=2",), "clip_share=2 is no share"),
-        ("clips", ("data.take.flow=fast",), r"data\.take\.flow=fast: choose one of none, dis, farneback"),
-        ("faces", ("data.kind=films",), r"data\.kind=films: choose one of"),
-        ("stream", ("data.name=x", "data.balance=source"), "data=stream only mirrors pictures"),
+        ("clips", ("data.flow=fast",), r"data\.flow=fast: choose one of none, dis, farneback"),
+        ("clips", ("data.frames=0",), r"data\.frames=0: use 1 or more"),
+        ("pairs", ("data.shortest=2",), "use 0 <= shortest <= longest"),
+        ("folder", ("data.name=faces",), "no data set 'faces'"),
+        ("stream", ("data.name=x", "+data.balance=source"), "StreamData.*unexpected keyword argument 'balance'"),
         ("synthetic", ("data.balance=expression",), "needs a data set with labels, and data=synthetic has none"),
         ("faces", ("data.augment.hue=3",), r"data\.augment\.hue=3 is out of range"),
     ],
@@ -116,6 +118,4 @@ def test_whole_clips_and_pairs_come_from_the_same_configuration(moving):
 def test_mistakes_are_one_line(tmp_path, monkeypatch, data, options, says):
     monkeypatch.setenv("VAEGAN_DATA", str(tmp_path))
     with pytest.raises(UserError, match=says):
-        FaceData(**settings(data, *options)).setup()
-    with pytest.raises(UserError, match=r"needs movement, not data\.kind=stills"):
-        ClipData(**settings("faces")).setup()
+        made(data, *options).setup()

@@ -20,8 +20,7 @@ import torch
 from PIL import Image
 
 from vaegan.data import stream as stream_module
-from vaegan.data.datamodule import FaceData
-from vaegan.data.stream import StreamBatches, StreamSettings, read_shards
+from vaegan.data.stream import StreamBatches, StreamData, read_shards
 from vaegan.errors import UserError
 from vaegan.training.callbacks import CheckpointsWithinEpochs
 
@@ -84,7 +83,7 @@ def server(folder):
 
 
 def opened(place: str, batch: int = 5, window: int = 2, flip: bool = False) -> StreamBatches:
-    return StreamBatches(read_shards(place, "train"), StreamSettings(window, 2), SIZE, batch, flip, seed=3)
+    return StreamBatches(read_shards(place, "train"), SIZE, batch, flip=flip, seed=3, window=window, threads=2)
 
 
 def numbers(batches) -> list[int]:
@@ -188,9 +187,9 @@ class Seen(pl.LightningModule):
 
 
 def fit(url: str, root: Path, module: Seen, checkpoint: Path | None = None) -> None:
-    settings = {"kind": "stream", "name": url, "size": SIZE, "batch": 8, "min_cover": 0.0, "flip": False, "limit": 0}
-    rest = {"seed": 0, "clips": None, "clip_share": 0.0, "synthetic": 0, "model": ""}
-    data = FaceData(**settings, **rest, stream={"window": 2, "threads": 1})
+    data = StreamData(
+        name=url, size=SIZE, batch=8, min_cover=0, flip=False, limit=0, seed=0, window=2, threads=1
+    )  # fmt: skip
     root.mkdir()
     saving = CheckpointsWithinEpochs(root / "last.ckpt", every=2)
     quiet = {

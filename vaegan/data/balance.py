@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vaegan.data.check.findings import EYES, MOUTH, SMILE
-from vaegan.data.clips import Clips
+from vaegan.data.clip_frames import Clips
 from vaegan.data.labels import read_labels
 from vaegan.data.shards import Entry
 from vaegan.errors import UserError

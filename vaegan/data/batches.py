@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import WeightedRandomSampler
 
 from vaegan.data.augment import Augment, draw_seed
+from vaegan.tensors import to_float
 
 
 class CropBatches:
@@ -27,9 +28,7 @@ class CropBatches:
         weights, more_weights: (N,) and (M,), how often to draw each, with replacement (`balance.draw_weights`).
         augment: changes each crop by a draw of its own, a flip included.
 
-    Attributes:
-        crops: as given; what figures "of the training crops" are taken from.
-        rank, world: this process's share of an epoch.
+    Attributes are those of `module.Batches`; `crops` as given.
     """
 
     def __init__(
@@ -56,6 +55,14 @@ class CropBatches:
         if shuffle and self.size < len(crops):
             self._limited = np.random.default_rng(seed).permutation(len(crops))[: self.size]
 
+    @property
+    def pictures(self) -> int:
+        return len(self.crops)
+
+    @property
+    def content(self) -> list[np.ndarray]:
+        return [self.crops] if self.more is None else [self.crops, self.more]
+
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
@@ -71,7 +78,7 @@ class CropBatches:
             places = places[np.argsort(order[places], kind="stable")]  # neighbours on disk are read together
             crops, flipped = self._gather(order[places]), turned[places]
             crops[flipped] = mirrored(crops[flipped])
-            batch = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255)
+            batch = to_float(crops)
             yield batch if self.augment is None else self._augmented(batch, places)
 
     def _order(self) -> tuple[np.ndarray, np.ndarray]:

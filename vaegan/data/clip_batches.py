@@ -9,9 +9,10 @@ from torch import Tensor
 
 from vaegan.data.augment import Augment, draw_seed
 from vaegan.data.batches import drawn, mirrored
-from vaegan.data.clips import Clips
-from vaegan.data.flow import METHODS, dense_flow
+from vaegan.data.clip_frames import Clips
+from vaegan.data.flow import dense_flow
 from vaegan.errors import UserError
+from vaegan.tensors import to_float
 
 Choice = Callable[[Clips, np.random.Generator | None], np.ndarray]
 
@@ -32,7 +33,7 @@ class Windows:
                 chosen.append(clip.rows[start : start + count * self.frames].reshape(count, self.frames))
         if not chosen:
             longest = max(len(clip.rows) for clip in clips.clips)
-            raise UserError(f"no clip has {self.frames} frames, the longest has {longest}: lower data.take.frames")
+            raise UserError(f"no clip has {self.frames} frames, the longest has {longest}: lower data.frames")
         return np.concatenate(chosen)
 
 
@@ -61,25 +62,8 @@ class Pairs:
             chosen.append(clip.rows[np.stack([first[fits], second[fits]], 1)])
         rows = np.concatenate(chosen)
         if not len(rows):
-            raise UserError(f"no clip lasts {self.shortest:g} s: lower data.take.shortest")
+            raise UserError(f"no clip lasts {self.shortest:g} s: lower data.shortest")
         return rows
-
-
-@dataclass(frozen=True)
-class TakeSettings:
-    """What is taken of the clips. frames: in a clip; shortest, longest: s between the two frames of a pair; flow:
-    "none", "dis" or "farneback"."""
-
-    frames: int
-    shortest: float
-    longest: float
-    flow: str
-
-    def __post_init__(self) -> None:
-        if self.flow not in METHODS:
-            raise UserError(f"data.take.flow={self.flow}: choose one of {', '.join(METHODS)}")
-        if self.frames < 1 or not 0 <= self.shortest <= self.longest:
-            raise UserError("data.take: use frames of 1 or more, and 0 <= shortest <= longest")
 
 
 class ClipBatches:
@@ -98,8 +82,7 @@ class ClipBatches:
     Raises:
         UserError: no clip is long enough.
 
-    Attributes:
-        crops: uint8 (F, S, S, 3), all frames. rank, world: this process's share of an epoch.
+    Attributes are those of `module.Batches`; `crops` are all frames.
     """
 
     def __init__(
@@ -123,6 +106,14 @@ class ClipBatches:
         found = len(choose(clips, None))
         self.size = min(limit or found, found)
 
+    @property
+    def pictures(self) -> int:
+        return len(self.crops)
+
+    @property
+    def content(self) -> list[np.ndarray]:
+        return [self.crops]
+
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
@@ -145,8 +136,7 @@ class ClipBatches:
             clips, flipped = self.crops[rows[places]], turned[places]
             if not self.augment:
                 clips[flipped] = mirrored(clips[flipped])
-            batch = torch.from_numpy(clips).permute(0, 1, 4, 2, 3).float().div_(255)
-            yield self._finished(batch, places)
+            yield self._finished(to_float(clips), places)
 
     def _finished(self, batch: Tensor, places: np.ndarray) -> Tensor:
         if self.augment is not None:

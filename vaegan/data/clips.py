@@ -1,139 +1,118 @@
-"""Clips of one face each at a set frame rate, out of raw videos or out of a prepared data set."""
+"""Clips to train on: whole stretches or pairs of their frames for models that learn from movement, single frames for
+the others, and stills with frames of clips among them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from vaegan.data.cache import cached_crops
-from vaegan.data.shards import find_data_set, missing, read_index
+from vaegan.data.balance import clip_weights
+from vaegan.data.clip_batches import Choice, ClipBatches, Pairs, Windows
+from vaegan.data.clip_frames import Clips, ClipSettings, load_clips
+from vaegan.data.flow import METHODS
+from vaegan.data.module import CachedData
+from vaegan.data.stills import StillsData
 from vaegan.errors import UserError
 
-LONGEST_GAP = 0.1
-"""Frames of a clip that are further apart (s), and further than one step and a half, belong to two clips."""
 
-
-@dataclass(frozen=True)
-class ClipSettings:
-    """Which clips, and how their frames are cut.
-
-    name: a folder of raw videos (with train/ and val/ or dev/), or a prepared data set with frames of videos; a name
-    below $VAEGAN_DATA, or a path. fps: frames/s. scale, follow: the framing (design, section 3) for raw videos;
-    prepared sets have theirs.
-    """
-
-    name: str
+@dataclass(kw_only=True, eq=False)
+class _Footage(CachedData):
+    name: str = field()  # no default: Lightning's class has a `name` of its own, None
+    """A folder of raw videos, or a data set prepared from videos: below $VAEGAN_DATA, or a path."""
     fps: float
+    """Frames a second that clips are brought to."""
     scale: float
+    """The model's framing, for raw videos: side of the crop / side of the mesh box."""
     follow: bool
+    """The model's framing: whether the crop moves with the head."""
+    whole: bool
+    """Whether the model takes clips or pairs; else it gets their frames one by one."""
+    flow: str
+    """Dense optical flow as two more channels, one of `flow.METHODS`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.flow not in METHODS:
+            raise UserError(f"data.flow={self.flow}: choose one of {', '.join(METHODS)}")
+
+    def choice(self) -> Choice:
+        """What is taken of the clips."""
+        raise NotImplementedError
+
+    def read(self) -> None:
+        settings = ClipSettings(self.name, self.fps, self.scale, self.follow)
+        train, val = (load_clips(settings, split, self.size, self.min_cover) for split in ("train", "val"))
+        weights = clip_weights(train, self.balance, self.expression)
+        self.source = Path(self.name).name
+        if self.whole:
+            self._clip_batches(train, val, weights)
+        else:
+            self.crop_batches(train.frames, val.frames, weights=weights)
+
+    def _clip_batches(self, train: Clips, val: Clips, weights: np.ndarray | None) -> None:
+        drawing = {"seed": self.seed, "augment": self.changes, "weights": weights}
+        common = {"limit": self.limit, "flow": self.flow}
+        choice = self.choice()
+        self.train = ClipBatches(train, self.batch, choice, shuffle=True, flip=self.flip, **drawing, **common)
+        if not len(self.train):
+            raise UserError(f"{self.source} has {self.train.size} training clips, fewer than a batch of {self.batch}")
+        self.val = ClipBatches(val, self.batch, choice, shuffle=False, flip=False, **common)
 
 
-@dataclass(frozen=True)
-class Clip:
-    """name: FILE#SHOT; person: who it shows; rows: (T,) which frame is shown at time t / fps."""
+@dataclass(kw_only=True, eq=False)
+class ClipsData(_Footage):
+    """Clips of a fixed number of frames: float (N, T, C, S, S) in [0, 1]; or, unless `whole`, single frames."""
 
-    name: str
-    person: str
-    rows: np.ndarray
+    frames: int
+    """Frames of a clip."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames < 1:
+            raise UserError(f"data.frames={self.frames}: use 1 or more")
 
-@dataclass(frozen=True)
-class Clips:
-    """frames: uint8 (F, S, S, 3), mapped read-only; clips: what of them belongs together, in time; fps: their rate;
-    yaw: (F,) degrees; shapes: uint8 (F, 52) blendshapes in 1/255, or None where there are no labels.
-
-    `len` counts the clips, an index gives one.
-    """
-
-    frames: np.ndarray
-    clips: list[Clip]
-    fps: float
-    yaw: np.ndarray
-    shapes: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, index: int) -> Tensor:
-        """One whole clip: float (T, 3, S, S) in [0, 1], a frame every 1 / fps s."""
-        return torch.from_numpy(self.frames[self.clips[index].rows]).permute(0, 3, 1, 2).float().div_(255)
-
-    def people(self) -> list[str]:
-        """Who each of the F frames shows, "" where it belongs to no clip."""
-        shown = [""] * len(self.frames)
-        for clip in self.clips:
-            for row in clip.rows.tolist():
-                shown[row] = clip.person
-        return shown
+    def choice(self) -> Choice:
+        return Windows(self.frames)
 
 
-def read_clips(settings: ClipSettings, split: str, size: int, min_cover: float = 0.0) -> Clips:
-    """The clips of one split; raw videos are tracked and cropped once, into the cache.
+@dataclass(kw_only=True, eq=False)
+class PairsData(_Footage):
+    """Two frames of one clip: float (N, 2, C, S, S) in [0, 1]; or, unless `whole`, single frames."""
 
-    Args:
-        split: "train", "val" or "test". size: side of the crops, px.
-        min_cover: leave out frames whose crop reaches further outside the picture, 0..1.
-    Raises:
-        UserError: no such folder, no clips in it, no faces in them, a broken shard, a full disk.
-    """
-    folder = find_data_set(settings.name)
-    if folder is None:
-        raise missing(settings.name)
-    if (folder / "index.csv").is_file():
-        return _prepared(folder, split, size, min_cover, settings.fps)
-    return _raw(folder, settings, split, size, min_cover)
+    shortest: float
+    """Seconds between the two, at least."""
+    longest: float
+    """Seconds between the two, at most."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.shortest <= self.longest:
+            raise UserError("data.shortest and data.longest: use 0 <= shortest <= longest")
 
-def _raw(folder: Path, settings: ClipSettings, split: str, size: int, min_cover: float) -> Clips:
-    from vaegan.data.tracked import Framed, people, tracked_frames, video_files
-
-    files = video_files(folder, split)
-    framed = Framed(size, float(settings.fps), float(settings.scale), bool(settings.follow), float(min_cover))
-    found = tracked_frames(folder, split, files, framed)
-    shown = people(folder, files)
-    labels = [(file, shot) for file, shot in zip(found.video.tolist(), found.shot.tolist(), strict=True)]
-    clips = []
-    for (file, shot), rows in _runs(labels):
-        name = f"{files[file].relative_to(folder).as_posix()}#{shot:03d}"
-        clips += [Clip(name, shown[file], rows[k]) for k in _steady(found.time[rows], settings.fps)]
-    return Clips(found.frames, clips, settings.fps, found.yaw, found.shapes)
+    def choice(self) -> Choice:
+        return Pairs(self.shortest, self.longest)
 
 
-def _prepared(folder: Path, split: str, size: int, min_cover: float, fps: float) -> Clips:
-    from vaegan.data.labels import read_labels
+@dataclass(kw_only=True, eq=False)
+class MixedData(StillsData):
+    """Stills with frames of clips among them; an epoch is as long, and validation the same, as with the stills."""
 
-    entries = [e for e in read_index(folder, split, min_cover) if e.columns.get("video")]
-    if not entries:
-        raise UserError(f"{folder} has no '{split}' frames of videos: prepare it from videos (vaegan prepare VIDEOS)")
-    entries.sort(key=lambda e: (e.columns["video"], float(e.columns["timestamp"])))
-    times = np.array([float(e.columns["timestamp"]) for e in entries])
-    clips = []
-    for name, rows in _runs([e.columns["video"] for e in entries]):
-        person = entries[rows[0]].columns.get("person", "")
-        clips += [Clip(name, person, rows[k]) for k in _steady(times[rows], fps)]
-    labels = read_labels(folder, [e.key for e in entries])
-    shapes = None if labels is None else np.rint(labels.blendshapes * 255).astype(np.uint8)
-    yaw = np.array([float(e.columns.get("yaw") or 0) for e in entries], np.float32)
-    return Clips(cached_crops(folder, entries, size), clips, fps, yaw, shapes)
+    clips: dict[str, Any]
+    """Which clips, and how raw videos are cropped: the fields of `ClipSettings`."""
+    clip_share: float
+    """Share of an epoch's pictures that are frames of clips, 0..1."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.clip_share <= 1:
+            raise UserError(f"data.clip_share={self.clip_share:g} is no share: use 0 to 1")
 
-def _runs(labels: list) -> Iterator[tuple]:
-    """(label, rows) of every run of the same label."""
-    for label, group in groupby(range(len(labels)), key=labels.__getitem__):
-        yield label, np.array(list(group))
-
-
-def _steady(times: np.ndarray, fps: float) -> Iterator[np.ndarray]:
-    """Which of the frames at `times` (s, ascending) to show at steady ticks 1/fps s apart: the nearest; one array for
-    each part without a gap."""
-    steps = np.diff(times)
-    longest = max(LONGEST_GAP, 1.5 * float(np.median(steps))) if len(steps) else LONGEST_GAP
-    for part in np.split(np.arange(len(times)), np.flatnonzero(steps > longest) + 1):
-        span = times[part[-1]] - times[part[0]]
-        ticks = times[part[0]] + np.arange(int(span * fps + 0.5) + 1) / fps
-        middles = (times[part][1:] + times[part][:-1]) / 2
-        yield part[np.searchsorted(middles, ticks - 1e-6)]
+    def more(self) -> dict:
+        if not self.clip_share:
+            return {}
+        settings = ClipSettings(**self.clips)
+        clips = load_clips(settings, "train", self.size, self.min_cover)
+        self.source += f"+{Path(settings.name).name}"
+        weights = clip_weights(clips, self.balance, self.expression)
+        return {"more": clips.frames, "more_share": self.clip_share, "more_weights": weights}

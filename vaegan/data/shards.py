@@ -36,6 +36,14 @@ def find_data_set(name: str) -> Path | None:
     return None
 
 
+def data_folder(name: str) -> Path:
+    """The folder of a data set, or UserError that says how to name or make one."""
+    folder = find_data_set(name)
+    if folder is None:
+        raise missing(name)
+    return folder
+
+
 SOURCES = {"imdb_wiki": "imdb_crop wiki_crop", "celeba": "celeba", "videos": "path/to/videos"}
 """Data sets that have a configuration of their own, and what they are prepared from."""
 

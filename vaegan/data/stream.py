@@ -8,8 +8,6 @@ read, and a run that goes on in the middle of an epoch reads only what it has no
 * `window` shards at a time are held in memory, as they were encoded, and shuffled together.
 """
 
-from __future__ import annotations
-
 import csv
 import sys
 import tarfile
@@ -17,19 +15,20 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from vaegan.data.batches import CropBatches
 from vaegan.data.cache import resized
+from vaegan.data.module import FaceData
 from vaegan.data.places import fetched, is_url, joined
 from vaegan.data.shards import IMAGE_SUFFIXES, find_data_set
 from vaegan.errors import UserError
 from vaegan.media import decode_image
+from vaegan.tensors import to_float
 
 ATTEMPTS, WAIT = 4, 1.0
 """How often a shard is asked for, and after how many seconds again (then twice and four times as many)."""
@@ -49,30 +48,38 @@ class Shard:
     keys: np.ndarray
 
 
-@dataclass(frozen=True)
-class StreamSettings:
-    """window: shards that are in memory and shuffled together (while they are used, the next ones are fetched);
-    threads: that decode."""
+@dataclass(kw_only=True, eq=False)
+class StreamData(FaceData):
+    """Single pictures out of shards that are read as they are needed: float (N, 3, S, S) in [0, 1].
 
-    window: int
-    threads: int
-
-
-def open_stream(
-    name: str, settings: dict[str, Any], *, size: int, batch: int, min_cover: float, flip: bool, limit: int, seed: int
-) -> tuple[StreamBatches, np.ndarray]:
-    """The training batches and the validation crops, uint8 (N, S, S, 3), at most VALIDATED, which are read at once.
-
-    Args:
-        name: of a data set: a URL, a folder, or a name below $VAEGAN_DATA. settings: of `StreamSettings`.
+    The validation pictures, at most `VALIDATED`, are read at once and stay in memory.
     """
-    place = find_stream(name)
-    train = read_shards(place, "train", min_cover, limit)
-    val = read_shards(place, "val", min_cover, limit or VALIDATED)
-    batches = StreamBatches(train, StreamSettings(**settings), size, batch, flip, seed)
-    if batches.pictures < batch:
-        raise UserError(f"{place} has {batches.pictures} training pictures, fewer than one batch of {batch}")
-    return batches, read_crops(val, size)
+
+    name: str = field()  # no default: Lightning's class has a `name` of its own, None
+    """A folder, a data set below $VAEGAN_DATA, or a URL: https://, s3://, gs://, ..."""
+    window: int
+    """Shards that are in memory and shuffled together; while they are used, the next ones are fetched."""
+    threads: int
+    """That decode."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window < 1 or self.threads < 1:
+            raise UserError("data.window and data.threads are 1 or more")
+
+    def read(self) -> None:
+        place = find_stream(self.name)
+        self.source = self.name.rstrip("/").rpartition("/")[2]
+        train = read_shards(place, "train", self.min_cover, self.limit)
+        val = read_shards(place, "val", self.min_cover, self.limit or VALIDATED)
+        self.train = StreamBatches(
+            train, self.size, self.batch, flip=self.flip, seed=self.seed, window=self.window, threads=self.threads
+        )
+        if self.train.pictures < self.batch:
+            raise UserError(
+                f"{place} has {self.train.pictures} training pictures, fewer than one batch of {self.batch}"
+            )
+        self.val = CropBatches(read_crops(val, self.size), self.batch, shuffle=False, flip=False)
 
 
 def find_stream(name: str) -> str:
@@ -178,27 +185,28 @@ class StreamBatches:
 
     Args:
         shards: of the training split. size: side of the crops, px. flip: mirror every second crop at random.
+        window, threads: see `StreamData`.
 
-    Attributes:
-        rank, world: this process's share of an epoch. epoch: the one that iterating gives.
+    Attributes are those of `module.Batches`; `crops` are the first SAMPLE pictures.
     """
 
-    def __init__(self, shards: list[Shard], settings: StreamSettings, size: int, batch: int, flip: bool, seed: int):
-        if settings.window < 1 or settings.threads < 1:
-            raise UserError("data.stream.window and data.stream.threads are 1 or more")
-        self.shards, self.settings, self.size, self.batch = shards, settings, size, batch
-        self.flip, self.seed = flip, seed
+    def __init__(self, shards: list[Shard], size: int, batch: int, *, flip: bool, seed: int, window: int, threads: int):
+        self.shards, self.size, self.batch = shards, size, batch
+        self.flip, self.seed, self.window, self.threads = flip, seed, window, threads
         self.rank, self.world, self.epoch, self.done = 0, 1, 0, 0
         self._crops: np.ndarray | None = None
 
     @property
     def pictures(self) -> int:
-        """How many pictures there are."""
         return sum(len(shard.keys) for shard in self.shards)
 
     @property
+    def content(self) -> list[np.ndarray]:
+        """The keys: the pictures are not at hand yet."""
+        return [shard.keys for shard in self.shards]
+
+    @property
     def crops(self) -> np.ndarray:
-        """uint8 (N, S, S, 3): some of the pictures, for figures "of the training crops" and a start from their PCA."""
         if self._crops is None:
             self._crops = read_crops(self.shards, self.size, SAMPLE)
         return self._crops
@@ -222,12 +230,12 @@ class StreamBatches:
 
     def __iter__(self) -> Iterator[Tensor]:
         self.done = self.done % max(1, len(self))
-        with ThreadPoolExecutor(1) as fetching, ThreadPoolExecutor(self.settings.threads) as decoding:
+        with ThreadPoolExecutor(1) as fetching, ThreadPoolExecutor(self.threads) as decoding:
             ahead: deque[Future] = deque()
             try:
                 for number, encoded in self._encoded(fetching, self.done):
                     ahead.append(decoding.submit(self._batch, number, encoded, self.epoch))
-                    if len(ahead) > self.settings.threads:
+                    if len(ahead) > self.threads:
                         yield self._next(ahead)
                 while ahead:
                     yield self._next(ahead)
@@ -245,7 +253,7 @@ class StreamBatches:
         if self.flip:
             turned = np.random.default_rng((self.seed, epoch, self.rank, number)).random(len(crops)) < 0.5
             crops[turned] = crops[turned, :, ::-1]
-        return torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255)
+        return to_float(crops)
 
     def _encoded(self, pool: ThreadPoolExecutor, first: int) -> Iterator[tuple[int, list[bytes]]]:
         """(number, files) of the batches of this epoch from the given one on; windows are fetched one ahead."""
@@ -279,7 +287,7 @@ class StreamBatches:
             if low < high:
                 pieces.append((shard, np.arange(low, high)))
             at += len(shard.keys)
-        return [pieces[i : i + self.settings.window] for i in range(0, len(pieces), self.settings.window)]
+        return [pieces[i : i + self.window] for i in range(0, len(pieces), self.window)]
 
     def _fetch(self, window: list[tuple[Shard, np.ndarray]], number: int) -> list[bytes]:
         encoded = [data for shard, chosen in window for data in read_encoded(shard, chosen)]

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from vaegan.data.batches import CropBatches
-from vaegan.data.datamodule import FaceData
+from vaegan.data.module import FaceData
 from vaegan.media import atomic_path
 
 NAME = "run.json"
@@ -98,16 +97,12 @@ def data_record(data: FaceData) -> dict[str, Any]:
     Of a stream, whose pictures are not at hand yet, their keys are hashed.
     """
     train, val = data.train, data.val.crops
-    if isinstance(train, CropBatches):
-        count, parts = len(train.crops), [train.crops] if train.more is None else [train.crops, train.more]
-    else:
-        count, parts = train.pictures, [shard.keys for shard in train.shards]
     return {
         "name": data.source,
         "size": data.size,
-        "train": count,
+        "train": train.pictures,
         "val": len(val),
-        "fingerprint": fingerprint(val, *parts),
+        "fingerprint": fingerprint(val, *train.content),
     }
 
 

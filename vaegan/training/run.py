@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.loggers import Logger
 
-from vaegan.data.datamodule import FaceData
+from vaegan.config import instantiate
+from vaegan.data.module import FaceData
 from vaegan.errors import UserError
 from vaegan.model import load_model
 from vaegan.networks import VAE, Discriminator
@@ -83,7 +84,7 @@ def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> fl
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
 
-    data = FaceData(**_plain(cfg.data))
+    data: FaceData = instantiate(cfg.data)
     data.setup()
     module = build_module(cfg, data, fresh=checkpoint is None)
     record = run_record.begin(folder, cfg.name, command, cfg.logger.kind, data)
