@@ -8,7 +8,7 @@ import torch
 from vaegan.faces.geometry import mesh_box
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import read_image
-from vaegan.render.field import EYE, FACE, MOUTH, at_rest, dense_field, triangulation
+from vaegan.render.field import EYE, FACE, MOUTH, MeshField, at_rest, dense_field, sample, triangulation
 from vaegan.samples import find_photo
 
 SIZE = 256
@@ -156,3 +156,14 @@ def test_a_photo_that_does_not_move_comes_back(face):
     own = (torch.arange(SIZE) + 0.5) / SIZE
     assert (position[..., 0] - own).abs().max() < 1e-4
     assert (position[..., 1] - own[:, None]).abs().max() < 1e-4
+
+
+def test_a_photo_pulled_through_the_field_moves_with_its_face(face):
+    y, x = np.mgrid[:128, :128]
+    photo = np.stack([2 * x, 2 * y, x + y], 2).clip(0, 255).astype(np.uint8)
+    mesh = face[0].numpy() * 128
+    field = MeshField(mesh, 128)
+    assert np.abs(sample(photo, field(np.zeros((478, 3)))).astype(int) - photo).max() <= 1
+    shifted = sample(photo, field(np.tile([6.0, -4.0, 0.0], (478, 1))))
+    assert np.abs(shifted[52:76, 56:80].astype(int) - photo[56:80, 50:74]).max() <= 2
+    assert np.abs(shifted[:1, :1].astype(int) - photo[:1, :1]).max() <= 2

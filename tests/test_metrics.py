@@ -15,7 +15,6 @@ from vaegan.evaluation.metrics import Seen
 from vaegan.evaluation.protocol import pairs
 from vaegan.evaluation.stills import fit_mirrored_pca
 from vaegan.evaluation.tables import Row, as_json, bootstrap, difference, summarise
-from vaegan.render.field import MeshField, sample
 
 
 @pytest.fixture(scope="module")
@@ -163,30 +162,6 @@ def test_an_embedder_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(UserError, match="text"):
         Embedder(tmp_path / "text.onnx")
-
-
-def ramp():
-    y, x = np.mgrid[:128, :128]
-    return np.stack([2 * x, 2 * y, x + y], 2).clip(0, 255).astype(np.uint8)
-
-
-def face_points():
-    """A mesh (478, 3) spread over the middle of 128 px."""
-    return np.random.default_rng(3).uniform([40, 40, -10], [88, 88, 10], (478, 3))
-
-
-def test_a_warp_without_displacement_is_the_photo():
-    photo = ramp()
-    assert np.abs(sample(photo, MeshField(face_points(), 128)(np.zeros((478, 3)))).astype(int) - photo).max() <= 1
-
-
-def test_a_warp_moves_the_face_and_leaves_the_corners():
-    photo, points = ramp(), face_points()
-    shifted = sample(photo, MeshField(points, 128)(np.tile([6.0, -4.0, 0.0], (478, 1))))
-    inner = np.s_[52:76, 56:80]
-    expected = photo[56:80, 50:74]
-    assert np.abs(shifted[inner].astype(int) - expected).max() <= 2
-    assert np.abs(shifted[:3, :3].astype(int) - photo[:3, :3]).max() <= 1
 
 
 def test_intervals_are_over_clips_and_the_same_every_time():
