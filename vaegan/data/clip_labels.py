@@ -4,6 +4,7 @@ The teacher (`face_landmarker.task`) labels where it is at hand, else our own tr
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import numpy as np
 from vaegan.data.cache import built_once, cache_root, replacing
 from vaegan.data.labels import STEPS, mesh_codes, shape_codes
 from vaegan.errors import UserError
-from vaegan.faces.tracker import FaceTracker
+from vaegan.faces.tracker import Face, FaceTracker
+from vaegan.media import IMAGE_SUFFIXES, VideoReader, read_image
 
 FORMAT = 1
 """Counts up when what is cached changes."""
@@ -53,16 +55,22 @@ def _load(path: Path) -> ClipLabels | None:
 
 
 def _label(path: Path, tracker: FaceTracker, target: Path) -> None:
-    from vaegan.media import VideoReader
-
     meshes, shapes, found = [], [], []
+    for height, face in _faces(path, tracker):
+        found.append(face is not None)
+        meshes.append(np.zeros((478, 3), np.int16) if face is None else mesh_codes(face.mesh / height))
+        shapes.append(np.zeros(52, np.uint8) if face is None else shape_codes(face.blendshapes))
+    with replacing(target) as temporary, open(temporary, "wb") as file:
+        np.savez(file, mesh=np.stack(meshes), blendshapes=np.stack(shapes), found=np.array(found))
+
+
+def _faces(path: Path, tracker: FaceTracker) -> Iterator[tuple[int, Face | None]]:
+    """Height in px and face of every frame."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        image = read_image(path)
+        yield image.shape[0], next(iter(tracker.detect(image)), None)
+        return
     tracker.reset()
     with VideoReader(path) as frames:
         for frame in frames:
-            face = tracker.track(frame.image)
-            found.append(face is not None)
-            height = frame.image.shape[0]
-            meshes.append(np.zeros((478, 3), np.int16) if face is None else mesh_codes(face.mesh / height))
-            shapes.append(np.zeros(52, np.uint8) if face is None else shape_codes(face.blendshapes))
-    with replacing(target) as temporary, open(temporary, "wb") as file:
-        np.savez(file, mesh=np.stack(meshes), blendshapes=np.stack(shapes), found=np.array(found))
+            yield frame.image.shape[0], tracker.track(frame.image)

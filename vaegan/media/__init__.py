@@ -1,26 +1,31 @@
 """All picture, video and sound input and output (Pillow for pictures, PyAV for video); nobody else opens a media file.
 
-Pictures are uint8 (H, W, 3) RGB everywhere. What is unfit on the user's side is a `UserError` of one line.
+Pictures are uint8 (H, W, 3) RGB everywhere. What is unfit on the user's side is a `UserError` of one line. Names are
+imported on first use: training on packed parts needs no PyAV.
 """
 
-from vaegan.media.files import atomic_path, check_output
-from vaegan.media.images import IMAGE_SUFFIXES, decode_image, encode_image, image_size, read_image, write_image
-from vaegan.media.reader import Frame, VideoReader
-from vaegan.media.timing import exact_rate
-from vaegan.media.writer import VIDEO_SUFFIXES, VideoWriter
+import importlib
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "VIDEO_SUFFIXES",
-    "Frame",
-    "VideoReader",
-    "VideoWriter",
-    "atomic_path",
-    "check_output",
-    "decode_image",
-    "encode_image",
-    "exact_rate",
-    "image_size",
-    "read_image",
-    "write_image",
-]
+_HOME = {
+    "atomic_path": "files",
+    "check_output": "files",
+    "IMAGE_SUFFIXES": "images",
+    "decode_image": "images",
+    "encode_image": "images",
+    "image_size": "images",
+    "read_image": "images",
+    "write_image": "images",
+    "Frame": "reader",
+    "VideoReader": "reader",
+    "exact_rate": "timing",
+    "VIDEO_SUFFIXES": "writer",
+    "VideoWriter": "writer",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(importlib.import_module(f"vaegan.media.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'vaegan.media' has no attribute {name!r}")
