@@ -55,7 +55,7 @@ def main() -> None:
 
 def measure(photo: str, driver: Path, model: str, output: Path) -> None:
     born = time.perf_counter()  # before torch and all that is slow to import
-    from vaegan.cli.transfer import load
+    from vaegan.job import load
     from vaegan.media import VideoWriter
     from vaegan.pipeline import Transfer
 

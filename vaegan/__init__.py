@@ -16,6 +16,7 @@ _HOME = {
     "FaceTracker": "vaegan.faces.tracker",
     "Motion": "vaegan.motion",
     "animate": "vaegan.pipeline",
+    "transfer": "vaegan.job",
 }
 
 __all__ = ["__version__", *_HOME]

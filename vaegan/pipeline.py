@@ -54,12 +54,14 @@ class Settings:
     smooth: float = 0.0
     start: float = 0.0
     end: float | None = None
-    fps: Fraction | None = None
+    fps: Fraction | float | None = None
     size: int = 256
     renderer: str = "decode"
     view: str = "crop"
 
     def __post_init__(self) -> None:
+        if self.fps is not None:
+            object.__setattr__(self, "fps", Fraction(str(self.fps)))
         if self.motion not in ("relative", "absolute"):
             raise UserError(f"motion {self.motion!r} is not known: use relative or absolute")
         if not math.isfinite(self.strength) or abs(self.strength) > 10:

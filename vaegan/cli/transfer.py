@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
@@ -90,158 +87,64 @@ def transfer(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
 ) -> None:
     """Animate a photo with a driving video: the face in it moves like the face there."""
-    from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, check_output
-    from vaegan.pipeline import Settings
-    from vaegan.samples import find_driver, find_photo
+    from vaegan.job import transfer
 
-    settings = Settings(motion.value, reference, strength, smooth, start, end, fps, size)
-    photo_path = find_photo(photo)
-    output = output or Path(f"{photo_path.stem}_{Path(driver).resolve().stem}.mp4")
-    face_model = load(model, device.value)
-    inputs = [photo_path, find_driver(driver, face_model.name)]
-    check_output(output, *inputs, suffixes=VIDEO_SUFFIXES)
-    if storyboard:
-        check_output(storyboard, *inputs, output, suffixes=IMAGE_SUFFIXES)
-    if save_motion:
-        check_output(save_motion, *inputs, output, suffixes={".motion"})
-    if report:
-        check_output(report, *inputs, output, suffixes={".html", ".htm"})
-    job = _Job(photo_path, inputs[1], output, not no_audio, compare, storyboard, save_motion, report)
-    _run(job, face_model, settings, dry_run)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is read and written."""
-
-    photo: Path
-    driver: Path
-    output: Path
-    audio: bool
-    compare: bool
-    storyboard: Path | None
-    save_motion: Path | None
-    report: Path | None
-
-    @property
-    def also(self) -> list[Path]:
-        """What is written beside the video."""
-        return [path for path in (self.storyboard, self.save_motion, self.report) if path]
-
-
-def load(model: str, device: str):
-    """The model, and torch set up for it: as the command has it."""
-    import torch
-
-    from vaegan.model import load_model
-    from vaegan.pipeline import choose_device
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # the other cores read, track and write meanwhile
-    return load_model(model, device=choose_device(device))
-
-
-def _run(job: _Job, model, settings, dry_run: bool) -> None:
-    from vaegan.media import VideoWriter, write_image
-    from vaegan.pipeline import Transfer
-    from vaegan.storyboard import Storyboard
-
-    show_driver = job.compare or bool(job.storyboard) or bool(job.report)
-    run = Transfer(job.photo, job.driver, model, settings, show_driver=show_driver)
-    audio = job.audio and run.has_audio
-    width = settings.size * ((3 if run.show_driver else 2) if job.compare else 1)
-    _tell(run.notes)
+    with _progress() as on_progress:
+        result = transfer(
+            photo,
+            driver,
+            output,
+            model=model,
+            motion=motion.value,
+            reference=reference,
+            strength=strength,
+            smooth=smooth,
+            start=start,
+            end=end,
+            fps=fps,
+            size=size,
+            no_audio=no_audio,
+            compare=compare,
+            storyboard=storyboard,
+            save_motion=save_motion,
+            report=report,
+            device=device.value,
+            dry_run=dry_run,
+            on_note=lambda note: typer.echo(f"note: {note.text}", err=True),
+            on_progress=on_progress,
+        )
     if dry_run:
-        _say_plan(job, run, width, audio)
+        for name, words in result.plan.items():
+            typer.echo(f"{name:8} {words}")
+        typer.echo("dry run: nothing was written")
         return
-    board = Storyboard()
-    measure = _measure(run) if job.report else None
-    writer = VideoWriter(
-        job.output,
-        width,
-        settings.size,
-        run.rate,
-        audio_from=run.source.path if audio else None,
-        audio_start=settings.start,
-        audio_end=settings.end,
-    )
-    began = time.perf_counter()
-    total = run.expected and run.expected * (2 if run.reads_first else 1)
-    with writer, _progress(total) as advance, closing(run.frames(on_read=advance)) as frames:
-        for frame in frames:
-            _tell(frame.notes)
-            writer.write(run.compare(frame) if job.compare else frame.image)
-            if measure:
-                measure.add(frame)
-            if job.storyboard or job.report:
-                board.add(frame.time, [p for p in (frame.driver, frame.crop) if p is not None])
-            advance(1)
-        outcome = frames.outcome()
-    seconds = time.perf_counter() - began
-    if job.storyboard:
-        write_image(job.storyboard, board.image())
-    if job.save_motion:
-        outcome.motion.save(job.save_motion)
-    if measure:
-        _report(measure.figures(outcome.reference_pose), run, job, board.image())
-    written = ", ".join(map(str, (job.output, *job.also)))
-    lost = f"; the driver's face was lost in {outcome.motion.lost} of them" if outcome.motion.lost else ""
-    typer.echo(
-        f"wrote {written}: {writer.count} frames of {width}x{settings.size} px at {float(run.rate):.4g} frames/s"
-        f"{' with sound' if audio else ''}, in {seconds:.1f} s ({writer.count / seconds:.0f} frames/s){lost}"
-    )
-
-
-def _tell(notes) -> None:
-    for note in notes:
-        typer.echo(f"note: {note.text}", err=True)
-
-
-def _measure(run):
-    from vaegan.evaluation.result import ResultMeasure
-
-    return ResultMeasure(run)
-
-
-def _report(figures, run, job: _Job, board) -> None:
-    from vaegan.evaluation.result_report import in_words, write_page
-
-    write_page(figures, run, job.driver, board, job.report)
-    for what, value, _ in in_words(figures, run):
+    for what, value, _ in result.figures:
         typer.echo(f"{what.lower()}: {value}")
-
-
-def _say_plan(job: _Job, run, width: int, audio: bool) -> None:
-    s = run.settings
-    count = "an unknown number of" if run.expected is None else f"about {run.expected}"
-    changes = {"strength": s.strength != 1, "smooth": s.smooth, "start": s.start, "end": s.end is not None}
-    told = "".join(f", {name} {getattr(s, name):g}" for name, changed in changes.items() if changed)
-    source = f", reference {s.reference}" if s.motion == "relative" else ""
-    lines = {
-        "photo": f"{job.photo}, {run.photo.image.shape[1]}x{run.photo.image.shape[0]} px, face found",
-        "driver": f"{job.driver}, {count} frames",
-        "model": f"{run.model.id}, crops of {run.model.size} px, on {run.model.device}",
-        "motion": f"{s.motion}{source}{told}",
-        "output": f"{job.output}, {width}x{s.size} px, {float(run.rate):.4g} frames/s, "
-        f"{'with the sound of the driver' if audio else 'no sound'}",
-        "also": ", ".join(map(str, job.also)),
-    }
-    for name, text in lines.items():
-        if text:
-            typer.echo(f"{name:8} {text}")
-    typer.echo("dry run: nothing was written")
+    lost = f"; the driver's face was lost in {result.lost} of them" if result.lost else ""
+    typer.echo(
+        f"wrote {', '.join(map(str, result.files))}: {result.frames} frames of {result.width}x{result.height} px "
+        f"at {float(result.rate):.4g} frames/s{' with sound' if result.audio else ''}, "
+        f"in {result.seconds:.1f} s ({result.frames / result.seconds:.0f} frames/s){lost}"
+    )
 
 
 @contextmanager
-def _progress(total: int | None):
-    """A bar on stderr, where that is a terminal; yields what to call with the number of frames done."""
+def _progress():
+    """A bar on stderr, where that is a terminal; yields what to call with frames done and frames in all."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda frames: bar.advance(task, frames)
+        task = None
+
+        def show(done: int, total: int | None) -> None:
+            nonlocal task
+            task = bar.add_task("", total=total) if task is None else task
+            bar.update(task, completed=done)
+
+        yield show
 
 
 def main() -> None:

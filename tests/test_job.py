@@ -1,0 +1,83 @@
+"""`vaegan.transfer`: the command without a command line."""
+
+import inspect
+import os
+from fractions import Fraction
+
+import pytest
+from standin import SquareTracker, film, picture, save_tiny_model, talking
+
+import vaegan
+from vaegan.cli.transfer import transfer as command
+from vaegan.media import VideoReader, write_image
+from vaegan.motion import Motion
+
+FOR_PROGRAMS = {"tracker", "on_note", "on_progress"}
+"""Keywords that only a program can fill."""
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder with a model, a photo and a driver, and nothing else."""
+    save_tiny_model(tmp_path / "tiny")
+    write_image(tmp_path / "me.png", picture(x=70, y=40))
+    film(tmp_path / "clip.mp4", talking(30))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def made(**options):
+    return vaegan.transfer("me.png", "clip.mp4", model="tiny", tracker=SquareTracker(), **options)
+
+
+def test_options_of_the_command_are_the_keywords_of_the_function():
+    options, keywords = (inspect.signature(function).parameters for function in (command, vaegan.transfer))
+    assert set(keywords) - set(options) == FOR_PROGRAMS
+    assert set(options) <= set(keywords)
+    for name, option in options.items():
+        default = getattr(option.default, "value", option.default)
+        assert default == keywords[name].default, name
+
+
+def test_no_module_takes_the_place_of_a_public_name():
+    for name in vaegan.__all__:
+        assert not os.path.exists(os.path.join(vaegan.__path__[0], f"{name}.py")), name
+        assert not os.path.isdir(os.path.join(vaegan.__path__[0], name)), name
+
+
+def test_everything_that_the_command_writes(shelf):
+    done = []
+    result = made(
+        output="o.mp4", compare=True, storyboard="s.png", save_motion="m.motion", reference="best", end=0.8, fps=12.5,
+        on_progress=lambda frames, total: done.append((frames, total)),
+    )  # fmt: skip
+    assert [path.name for path in result.files] == ["o.mp4", "s.png", "m.motion"]
+    assert all(path.exists() for path in result.files)
+    assert (result.frames, result.width, result.height, result.rate, result.lost) == (10, 768, 256, Fraction(25, 2), 0)
+    assert len(list(VideoReader("o.mp4"))) == len(Motion.load("m.motion")) == 10
+    assert done[-1] == (20, 20)  # read, then drawn
+
+
+def test_a_dry_run_has_a_plan_and_writes_nothing(shelf):
+    before = sorted(os.listdir())
+    result = made(dry_run=True, strength=2)
+    assert result.files == () and result.plan["motion"] == "relative, reference first, strength 2"
+    assert "me_clip.mp4" in result.plan["output"]
+    assert sorted(os.listdir()) == before
+
+
+def test_notes_come_as_data(shelf, monkeypatch):
+    class TwoFaces(SquareTracker):
+        def detect(self, image):
+            return super().detect(image) * 2
+
+    notes = []
+    vaegan.transfer("me.png", "clip.mp4", model="tiny", tracker=TwoFaces(), on_note=notes.append, end=0.2)
+    assert [note.kind for note in notes] == ["faces"]
+
+
+def test_a_loaded_model_serves_many(shelf):
+    model = vaegan.load_model("tiny")
+    for name in ("a.mp4", "b.mp4"):
+        vaegan.transfer("me.png", "clip.mp4", name, model=model, tracker=SquareTracker(), end=0.2)
+    assert (shelf / "a.mp4").read_bytes() == (shelf / "b.mp4").read_bytes()

@@ -1,0 +1,202 @@
+"""One transfer from inputs to files: the video with its sound, and what was asked for beside it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoWriter, check_output, write_image
+from vaegan.pipeline import Note, Settings, Transfer, choose_device
+from vaegan.samples import find_driver, find_photo
+from vaegan.storyboard import Storyboard
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vaegan.faces.tracker import FaceTracker
+    from vaegan.model import FaceModel
+    from vaegan.pipeline import Outcome
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a transfer.
+
+    files: what was written, the video first; none after a dry run
+    plan: what was asked for, in words, by name
+    frames: of the video, width x height px, rate a second; audio: whether it has sound; seconds: how long it took
+    lost: in how many frames the driver's face was not there
+    figures: of a report, (what, value, words)
+    """
+
+    plan: dict[str, str]
+    width: int
+    height: int
+    rate: Fraction
+    audio: bool
+    files: tuple[Path, ...] = ()
+    frames: int = 0
+    lost: int = 0
+    seconds: float = 0.0
+    figures: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def transfer(
+    photo: str | Path,
+    driver: str | Path,
+    output: str | Path | None = None,
+    *,
+    model: str | Path | FaceModel = "paper-vaegan",
+    motion: str = "relative",
+    reference: str | int = "first",
+    strength: float = 1.0,
+    smooth: float = 0.0,
+    start: float = 0.0,
+    end: float | None = None,
+    fps: Fraction | float | None = None,
+    size: int = 256,
+    no_audio: bool = False,
+    compare: bool = False,
+    storyboard: str | Path | None = None,
+    save_motion: str | Path | None = None,
+    report: str | Path | None = None,
+    device: str = "auto",
+    dry_run: bool = False,
+    tracker: FaceTracker | None = None,
+    on_note: Callable[[Note], None] = lambda note: None,
+    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> Result:
+    """Animate a photo with a driver and write the video: what the command `transfer` does, with its options.
+
+    photo, driver: files, or names of what ships; output: None: PHOTO_DRIVER.mp4 in this folder
+    model: a loaded one, a shipped name or a model folder, loaded onto `device`
+    motion, reference, strength, smooth, start, end, fps, size: see `vaegan.pipeline.Settings`
+    no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
+    storyboard, save_motion, report: also write one picture (driver over result), the motion, a page of figures
+    dry_run: check everything and say what would be done, in Result.plan
+    tracker: None: the best at hand
+    on_note: called with what the user may want to mend; on_progress: with frames done and, where known, frames in all
+    Raises UserError for what the user can mend; no file is left half written.
+    """
+    settings = Settings(motion, reference, strength, smooth, start, end, fps, size)
+    photo = find_photo(photo)
+    output = Path(output or f"{photo.stem}_{Path(driver).resolve().stem}.mp4")
+    if isinstance(model, (str, Path)):
+        model = load(model, device)
+    driver = find_driver(driver, model.name)
+    files = _check_outputs((photo, driver), output, storyboard, save_motion, report)
+    shown = compare or storyboard is not None or report is not None
+    run = Transfer(photo, driver, model, settings, tracker, show_driver=shown)
+    for note in run.notes:
+        on_note(note)
+    audio = run.has_audio and not no_audio
+    width, height = (size * (3 if run.show_driver else 2), size) if compare else (run.view.width, run.view.height)
+    result = Result(_plan(photo, driver, files, run, f"{width}x{height}", audio), width, height, run.rate, audio)
+    if dry_run:
+        return result
+
+    board = Storyboard()
+    measure = _measure(run) if report is not None else None
+    video = VideoWriter(
+        output,
+        width,
+        height,
+        run.rate,
+        audio_from=driver if audio else None,
+        audio_start=start,
+        audio_end=end,
+    )
+    began = time.perf_counter()
+    done, total = 0, run.expected and run.expected * (2 if run.reads_first else 1)
+
+    def advance(frames: int) -> None:
+        nonlocal done
+        done += frames
+        on_progress(done, total)
+
+    with video, closing(run.frames(on_read=advance)) as frames:
+        for frame in frames:
+            for note in frame.notes:
+                on_note(note)
+            video.write(run.compare(frame) if compare else frame.image)
+            if measure is not None:
+                measure.add(frame)
+            if storyboard is not None or report is not None:
+                board.add(frame.time, [picture for picture in (frame.driver, frame.crop) if picture is not None])
+            advance(1)
+        outcome = frames.outcome()
+    seconds = time.perf_counter() - began
+    if storyboard is not None:
+        write_image(storyboard, board.image())
+    if save_motion is not None:
+        outcome.motion.save(save_motion)
+    figures = [] if measure is None else _report(measure, outcome, run, driver, board.image(), Path(report))
+    return replace(result, files=files, frames=video.count, lost=outcome.motion.lost, seconds=seconds, figures=figures)
+
+
+def load(model: str | Path, device: str = "auto") -> FaceModel:
+    """A model to transfer with: half the cores go to torch, the others read, track and write meanwhile."""
+    import torch
+
+    from vaegan.model import load_model
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    return load_model(model, device=choose_device(device))
+
+
+def _check_outputs(
+    inputs: tuple[Path, Path],
+    output: Path,
+    storyboard: str | Path | None,
+    save_motion: str | Path | None,
+    report: str | Path | None,
+) -> tuple[Path, ...]:
+    """All files that will be written, the video first. Raises UserError for one that cannot be."""
+    check_output(output, *inputs, suffixes=VIDEO_SUFFIXES)
+    beside = ((storyboard, IMAGE_SUFFIXES), (save_motion, {".motion"}), (report, {".html", ".htm"}))
+    return (
+        output,
+        *(check_output(path, *inputs, output, suffixes=known) for path, known in beside if path is not None),
+    )
+
+
+def _plan(
+    photo: Path, driver: Path, files: tuple[Path, ...], run: Transfer, extent: str, audio: bool
+) -> dict[str, str]:
+    s = run.settings
+    count = "an unknown number of" if run.expected is None else f"about {run.expected}"
+    changes = {"strength": s.strength != 1, "smooth": s.smooth, "start": s.start, "end": s.end is not None}
+    told = "".join(f", {name} {getattr(s, name):g}" for name, changed in changes.items() if changed)
+    source = f", reference {s.reference}" if s.motion == "relative" else ""
+    plan = {
+        "photo": f"{photo}, {run.photo.image.shape[1]}x{run.photo.image.shape[0]} px, face found",
+        "driver": f"{driver}, {count} frames",
+        "model": f"{run.model.id}, crops of {run.model.size} px, on {run.model.device}",
+        "motion": f"{s.motion}{source}{told}",
+        "output": f"{files[0]}, {extent} px, {float(run.rate):.4g} frames/s, "
+        f"{'with the sound of the driver' if audio else 'no sound'}",
+        "also": ", ".join(map(str, files[1:])),
+    }
+    return {name: words for name, words in plan.items() if words}
+
+
+def _measure(run: Transfer):
+    from vaegan.evaluation.result import ResultMeasure
+
+    return ResultMeasure(run)
+
+
+def _report(
+    measure, outcome: Outcome, run: Transfer, driver: Path, board: np.ndarray, path: Path
+) -> list[tuple[str, str, str]]:
+    from vaegan.evaluation.result_report import in_words, write_page
+
+    figures = measure.figures(outcome.reference_pose)
+    write_page(figures, run, driver, board, path)
+    return in_words(figures, run)
