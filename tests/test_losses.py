@@ -7,6 +7,7 @@ import torch
 
 from vaegan import losses
 from vaegan.ema import averaged
+from vaegan.faces.regions import LIPS
 
 
 def test_bce_is_the_sum_over_pixels_and_the_mean_over_the_batch():
@@ -102,3 +103,55 @@ def test_the_gradient_of_feature_matching_stays_channels_last_as_the_features_ar
     assert fake.grad.is_contiguous(memory_format=torch.channels_last)
     sign = (fake - real).sign().detach()
     assert torch.allclose(fake.grad, sign / fake.numel() / real.abs().mean())
+
+
+def face_mesh(n: int = 1) -> torch.Tensor:
+    """(n, 478, 3) random meshes about a head's size, in sides of the crop."""
+    return torch.rand(n, 478, 3, generator=torch.Generator().manual_seed(3)) * 0.6 + 0.2
+
+
+def test_region_weights_have_mean_one_and_are_highest_at_the_mouth():
+    mesh = torch.full((1, 478, 3), 0.5)
+    mesh[:, list(LIPS), :2] = torch.tensor([0.5, 0.75]) + 0.1 * (torch.rand(len(LIPS), 2) - 0.5)
+    weights = losses.region_weights(mesh, 64, features=8, brows=0)
+    assert weights.mean().item() == pytest.approx(1, abs=1e-5)
+    assert weights[0, 0, 48, 32] > 4 * weights[0, 0, 5, 5]
+
+
+def test_weights_of_one_leave_the_reconstruction_as_it_is():
+    logits, crops = torch.randn(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+    plain = losses.reconstruction_bce(logits, crops)
+    assert torch.allclose(losses.reconstruction_bce(logits, crops, torch.ones(2, 1, 8, 8)), plain)
+    assert losses.reconstruction_bce(logits, crops, torch.zeros(2, 1, 8, 8)) == 0
+
+
+def test_openings_see_a_shut_mouth_that_the_mesh_hardly_sees():
+    open_mesh = face_mesh()
+    shut = open_mesh.clone()
+    shut[:, 13] = shut[:, 14]
+    gap = 64 * (open_mesh[0, 13, :2] - open_mesh[0, 14, :2]).norm()
+    assert losses.opening_distance(shut, open_mesh).item() == pytest.approx(gap.item() ** 2, rel=1e-4)
+    assert losses.opening_distance(open_mesh, open_mesh) == 0
+
+
+def test_openings_are_the_same_wherever_the_face_is():
+    mesh = face_mesh()
+    turn = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
+    moved = mesh.clone()
+    moved[..., :2] = mesh[..., :2] @ turn + 0.1
+    assert torch.allclose(losses.openings(moved), losses.openings(mesh), atol=1e-5)
+
+
+def test_a_mesh_distance_is_bounded_point_by_point():
+    mesh, target = face_mesh(), face_mesh()
+    mesh[:, 5] += 10
+    weights = losses.point_weights()
+    assert weights.mean().item() == pytest.approx(1, abs=1e-5)
+    assert losses.mesh_distance(mesh, target, weights, at_most=0.05).item() == pytest.approx(0.05 * weights[5].item())
+
+
+def test_identity_and_cycle_distances_vanish_on_equals():
+    e = torch.nn.functional.normalize(torch.randn(4, 16), dim=1)
+    assert losses.identity_distance(e, e).item() == pytest.approx(0, abs=1e-6)
+    assert losses.identity_distance(e, -e).item() == pytest.approx(2, abs=1e-6)
+    assert losses.cycle_distance(e, e) == 0

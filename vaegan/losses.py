@@ -8,19 +8,117 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaegan.faces.regions import BROWS, EYES, INNER_LIPS, LEFT_BROW, LEFT_LIDS, LIPS, RIGHT_BROW, RIGHT_LIDS
 
-def reconstruction_bce(logits: Tensor, crops: Tensor) -> Tensor:
-    """-sum_pixels [x log p + (1 - x) log(1 - p)], mean over the batch, in float32 (paper, section 2; nats a picture).
 
-    logits: (N, 3, S, S); crops: (N, 3, S, S) in [0, 1]. The value has a floor above zero: the entropy of x itself.
+def reconstruction_bce(logits: Tensor, crops: Tensor, weights: Tensor | None = None) -> Tensor:
+    """-sum_pixels w [x log p + (1 - x) log(1 - p)], mean over the batch, in float32 (paper, section 2; nats a picture).
+
+    logits: (N, 3, S, S); crops: (N, 3, S, S) in [0, 1]; weights: (N, 1, S, S), None for w = 1. The value has a floor
+    above zero: the entropy of x itself.
     """
-    return F.binary_cross_entropy_with_logits(logits.float(), crops.float(), reduction="sum") / len(crops)
+    if weights is None:
+        return F.binary_cross_entropy_with_logits(logits.float(), crops.float(), reduction="sum") / len(crops)
+    each = F.binary_cross_entropy_with_logits(logits.float(), crops.float(), reduction="none")
+    return (each * weights).sum() / len(crops)
+
+
+def region_weights(mesh: Tensor, size: int, features: float, brows: float) -> Tensor:
+    """Weights of a picture's pixels: 1, more by `features` at mouth and eyes and by `brows` at the brows; mean 1.
+
+    w = 1 + sum_r k_r exp(-(|p - c_r|^2 / s_r^2)^2), c_r the middle of a region's points, s_r .6 to .8 of its width.
+
+    mesh: (N, 478, 2 or 3) in sides of the picture; returns (N, 1, size, size).
+    """
+    steps = (torch.arange(size, device=mesh.device) + 0.5) / size
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    total = torch.ones(len(mesh), size, size, device=mesh.device)
+    for points, width, gain in _REGIONS:
+        place = mesh[:, points, :2].float()
+        centre = place.mean(1)[:, :, None, None]
+        radius = (place.amax(1) - place.amin(1)).amax(1)[:, None, None] * width
+        distance = ((x - centre[:, 0]).square() + (y - centre[:, 1]).square()) / (radius.square() + 1e-6)
+        total = total + (brows if gain == "brows" else features) * torch.exp(-distance.square())
+    return (total / total.mean((1, 2), keepdim=True))[:, None]
+
+
+_REGIONS = (
+    (LIPS, 0.6, "features"),
+    (RIGHT_LIDS, 0.8, "features"),
+    (LEFT_LIDS, 0.8, "features"),
+    (RIGHT_BROW, 0.7, "brows"),
+    (LEFT_BROW, 0.7, "brows"),
+)
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, exp(logvar)) || N(0, 1)), sum over latent, mean over batch (Kingma & Welling 2013, appendix B; nats)."""
     mu, logvar = mu.float(), logvar.float()
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum() / len(mu)
+
+
+def point_weights() -> Tensor:
+    """(478,), mean 1: points of lips and eyes weigh four times, of brows twice what others do."""
+    weights = torch.ones(478)
+    weights[list(BROWS)] = 2
+    weights[list(LIPS + EYES)] = 4
+    return weights / weights.mean()
+
+
+def mesh_distance(mesh: Tensor, target: Tensor, weights: Tensor, at_most: float | None = None) -> Tensor:
+    """sum_points w |2 (m - t)|^2, mean over the batch; the factor 2 makes the crop [-1, 1].
+
+    mesh, target: (N, 478, D) in sides of the crop; weights: (478,) of `point_weights`; at_most: of one point's squared
+    distance, so that a face that is not seen at all does not outweigh the others.
+    """
+    each = (2 * (mesh.float() - target.float())).square().sum(-1)
+    return ((each if at_most is None else each.clamp(max=at_most)) * weights).sum(1).mean()
+
+
+def blendshape_distance(blendshapes: Tensor, target: Tensor) -> Tensor:
+    """sum_shapes (b - t)^2, mean over the batch; both (N, 52) in [0, 1]."""
+    return (blendshapes.float() - target.float()).square().sum(1).mean()
+
+
+LIP_GAP, EYE_GAPS = (13, 14), ((159, 145), (386, 374))
+EYE_LINES = ((33, 133, 468), (362, 263, 473))
+
+
+def openings(mesh: Tensor) -> Tensor:
+    """What opens and looks, of meshes (N, 478, 2 or 3): (N, 8), in the mesh's unit.
+
+    Lip gap; gap of the right and of the left eye; how far the right iris lies from the middle of its eye's corners
+    along their line and across it, the left iris likewise; width of the mouth.
+    """
+    p = mesh[..., :2].float()
+    gaps = [(p[:, a] - p[:, b]).norm(dim=1) for a, b in (LIP_GAP, *EYE_GAPS)]
+    irises = []
+    for outer, inner, iris in EYE_LINES:
+        line = F.normalize(p[:, inner] - p[:, outer], dim=1)
+        off = p[:, iris] - (p[:, outer] + p[:, inner]) / 2
+        irises += [(off * line).sum(1), off[:, 1] * line[:, 0] - off[:, 0] * line[:, 1]]
+    mouth = (p[:, INNER_LIPS[0]] - p[:, INNER_LIPS[10]]).norm(dim=1)
+    return torch.stack([*gaps, *irises, mouth], 1)
+
+
+def opening_distance(mesh: Tensor, target: Tensor, at_most: float | None = None) -> Tensor:
+    """sum_openings (64 (o(m) - o(t)))^2, mean over the batch: squared px of a 64 px crop.
+
+    A mesh distance alone hardly sees that lips or lids a pixel apart are shut. mesh, target: (N, 478, 2 or 3) in sides
+    of the crop; at_most: of one opening's squared distance.
+    """
+    each = (64 * (openings(mesh) - openings(target))).square()
+    return (each if at_most is None else each.clamp(max=at_most)).sum(1).mean()
+
+
+def identity_distance(embeddings: Tensor, target: Tensor) -> Tensor:
+    """1 - cosine of face embeddings, unit vectors (N, D), mean over the batch (ArcFace's measure, Deng et al. 2019)."""
+    return (1 - (embeddings * target).sum(1)).mean()
+
+
+def cycle_distance(z: Tensor, target: Tensor) -> Tensor:
+    """|E(D(z)) - z|^2, mean over the batch: what is decoded is encoded again where it came from (N, D)."""
+    return (z.float() - target.float()).square().sum(1).mean()
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, form: str = "bce") -> Tensor:
