@@ -47,6 +47,7 @@ from vaegan.media import atomic_path, write_image
 from vaegan.model import FaceModel, Framing, load_model
 from vaegan.networks import SLOPE, VAE, Discriminator
 from vaegan.reports import grid
+from vaegan.tensors import to_float
 from vaegan.training.pca_start import start_from_pca
 from vaegan.training.run import train
 
@@ -245,7 +246,7 @@ def write(folder: Path, found: dict[str, tuple[FaceModel, float]], plan: DictCon
     pictures, figures = {"original": crops[chosen]}, {}
     for row, (model, rate) in found.items():
         rebuilt = stills.reconstruct(model, crops)
-        x, y = metrics.as_tensor(rebuilt), metrics.as_tensor(crops)
+        x, y = to_float(rebuilt), to_float(crops)
         distances = [lpips_distance(perceptual, *pair) for pair in zip(x.split(64), y.split(64), strict=True)]
         values = {
             "psnr": metrics.psnr(x, y).mean(),

@@ -2,19 +2,24 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from vaegan.critics.embedder import POINTS, TARGET
 from vaegan.critics.lpips import load_lpips, lpips_distance
 from vaegan.errors import UserError
 from vaegan.evaluation import metrics
 from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
-from vaegan.evaluation.embedder import Embedder, alignment
-from vaegan.evaluation.metrics import Seen
+from vaegan.evaluation.embedders import Dlib, MobileFaceNet, OnnxEmbedder, alignment
+from vaegan.evaluation.metrics import Observed
 from vaegan.evaluation.protocol import pairs
 from vaegan.evaluation.stills import fit_mirrored_pca
 from vaegan.evaluation.tables import Row, as_json, bootstrap, difference, summarise
+from vaegan.faces.tracker import FaceTracker
+from vaegan.media import read_image
+from vaegan.samples import find_photo
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +37,14 @@ def mesh_at(x=0.0, y=0.0, scale=1.0):
 
 
 def seen(count, expression=None, pose=None, mesh=None, found=None):
-    """Seen with zeros for what is not given; rows that are not found hold NaN."""
+    """`Observed` with zeros for what is not given; rows that are not found hold NaN."""
     found = np.ones(count, bool) if found is None else np.asarray(found)
     arrays = [
         np.repeat(mesh_at()[None], count, 0) if mesh is None else mesh,
         np.zeros((count, 51)) if expression is None else expression,
         np.zeros((count, 3)) if pose is None else pose,
     ]
-    return Seen(*(np.where(found.reshape(-1, *[1] * (a.ndim - 1)), a, np.nan) for a in arrays), found)
+    return Observed(*(np.where(found.reshape(-1, *[1] * (a.ndim - 1)), a, np.nan) for a in arrays), found)
 
 
 def test_equal_pictures_have_the_best_value_of_every_figure(crops):
@@ -147,21 +152,54 @@ def test_identity_is_the_mean_cosine_and_zero_when_there_is_no_face():
     assert metrics.identity(np.full((3, 1), np.nan), photo) == 0
 
 
-def test_alignment_puts_the_five_points_where_arcface_wants_them():
-    from vaegan.evaluation.embedder import _POINTS, _TARGET
-
-    turn = 0.5 * np.array([[np.cos(0.4), np.sin(0.4)], [-np.sin(0.4), np.cos(0.4)]])
-    mesh = mesh_at()
-    mesh[_POINTS, :2] = (_TARGET - [10, 20]) @ np.linalg.inv(turn).T
-    assert np.allclose(alignment(mesh).to_crop(mesh[_POINTS, :2], 112), _TARGET, atol=1e-6)
+def test_distance_by_dlib_is_the_mean_and_nothing_without_a_face():
+    photo = np.array([1.0, 0.0])
+    assert metrics.identity_dlib(np.array([[1.0, 0.0], [1.0, 0.5], [np.nan, np.nan]]), photo) == pytest.approx(0.25)
+    assert np.isnan(metrics.identity_dlib(np.full((3, 1), np.nan), photo))
 
 
 def test_an_embedder_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
-        Embedder(tmp_path / "nowhere.onnx")
+        OnnxEmbedder(tmp_path / "nowhere.onnx")
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(UserError, match="text"):
-        Embedder(tmp_path / "text.onnx")
+        OnnxEmbedder(tmp_path / "text.onnx")
+
+
+def test_alignment_puts_the_five_points_where_arcface_wants_them():
+    turn = 0.5 * np.array([[np.cos(0.4), np.sin(0.4)], [-np.sin(0.4), np.cos(0.4)]])
+    mesh = mesh_at()
+    mesh[list(POINTS), :2] = (TARGET - np.array([10, 20])) @ np.linalg.inv(turn).T
+    assert np.allclose(alignment(mesh).to_crop(mesh[list(POINTS), :2], 112), TARGET, atol=1e-6)
+
+
+def photo_and_turned():
+    """The sample photo and the same photo turned and smaller, each with its face's mesh; and a stranger's."""
+    image, tracker = read_image(find_photo("sample")), FaceTracker("own")
+    turn = cv2.getRotationMatrix2D((225, 140), 20, 0.8)
+    turned = cv2.warpAffine(image, turn, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    return [(picture, tracker.detect(picture)[0].mesh) for picture in (image, turned)]
+
+
+def test_one_network_by_torch_and_by_onnx_gives_one_vector(models_dir):
+    (image, mesh), _ = photo_and_turned()
+    ours, theirs = MobileFaceNet(), OnnxEmbedder(models_dir / "mobilefacenet.onnx")
+    assert np.abs(ours(image, mesh) - theirs(image, mesh)).max() < 1e-3
+    rows = ours(np.stack([image, image]), np.stack([mesh, mesh]))
+    assert rows.shape == (2, 128) and np.allclose(rows[1], ours(image, mesh), atol=1e-6)
+
+
+def test_dlib_knows_a_person_again():
+    pytest.importorskip("dlib")
+    dlib = Dlib()
+    same, turned = (dlib(image, mesh) for image, mesh in photo_and_turned())
+    assert np.linalg.norm(same - turned) < 0.4
+
+
+def test_without_dlib_its_packages_are_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install dlib-bin face_recognition_models"):
+        Dlib()
 
 
 def test_intervals_are_over_clips_and_the_same_every_time():

@@ -150,18 +150,18 @@ def test_a_perfect_result_and_a_still_one(clip):
 
 def test_figures_are_those_of_evaluate(clip):
     """A result that lags, moves less and loses the face for a while: the same numbers as whole sequences give."""
-    from vaegan.evaluation.embedder import Embedder
+    from vaegan.evaluation.embedders import MobileFaceNet
     from vaegan.evaluation.observer import Observer
 
     results = [clip.frames[0]] * 4 + clip.frames[:-4]
     results[20:24] = [np.full((256, 256, 3), 90, np.uint8)] * 4
     figures = Result(clip.photo, clip.model).measured(results, clip.frames)
-    observer = Observer(Embedder(), 5)
+    observer = Observer({"identity": MobileFaceNet()}, 5)
     seen, driver, photo = observer.watch(results), observer.watch(clip.frames), observer.look(clip.frames[:1])
     for name in ("pose_r", "pose_gain", "expression_r", "expression_gain", "jitter"):
         assert getattr(figures, name) == pytest.approx(getattr(metrics, name)(seen, driver), abs=1e-6), name
     assert figures.smile_bias == pytest.approx(metrics.smile_bias(seen, photo, driver), abs=1e-6)
-    assert figures.identity == pytest.approx(metrics.identity(seen.embeddings, photo.embeddings[0]), abs=1e-6)
+    assert figures.identity == pytest.approx(metrics.identities(seen, photo)["identity"], abs=1e-6)
     assert figures.faceless == np.count_nonzero(~seen.found) == 4
     assert 0 < figures.pose_r < 1
 

@@ -177,7 +177,10 @@ def d_accuracy(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def psnr(pictures: Tensor, crops: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, one per picture: (N,), over all pixels and channels of crops in [0, 1]."""
+    """PSNR: -10 log10(mean (x - y)^2) in dB over all pixels and channels of one crop; the mean is over crops.
+
+    Identical crops count as 100 dB.
+    """
     return -10 * torch.log10((pictures.float() - crops.float()).square().flatten(1).mean(1).clamp_min(1e-10))
 
 

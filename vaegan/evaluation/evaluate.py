@@ -14,13 +14,14 @@ from vaegan.errors import UserError
 from vaegan.evaluation import protocol, stills
 from vaegan.evaluation.clips import DRIVER, MODEL
 from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
-from vaegan.evaluation.embedder import Embedder
-from vaegan.evaluation.metrics import as_tensor, measure_pictures, sharpness
+from vaegan.evaluation.embedders import Dlib, MobileFaceNet, OnnxEmbedder
+from vaegan.evaluation.metrics import measure_pictures, sharpness
 from vaegan.evaluation.observer import Observer
 from vaegan.evaluation.protocol import Board, Plan, Progress
 from vaegan.evaluation.tables import Row, Table, as_json, bootstrap, single, summarise
 from vaegan.faces.tracker import FaceTracker
 from vaegan.model import FaceModel
+from vaegan.tensors import to_float
 
 PACKAGES = ("torch", "torchmetrics", "lpips", "opencv-python-headless", "ai-edge-litert", "numpy")
 SAMPLES = "prior samples"
@@ -117,8 +118,11 @@ def evaluate(model: FaceModel, sources: Sources, plan: Plan, progress: Progress)
 
 def _load_tools(found: Evaluation, sources: Sources) -> _Tools:
     perceptual = found.attempt("LPIPS", load_lpips) if {"reconstruction", "self"} & set(found.plan.parts) else None
-    embedder = Embedder(sources.embedder) if sources.embedder else found.attempt("identity", Embedder)
-    observer = found.attempt("all figures of motion", lambda: Observer(embedder, found.plan.embed_every))
+    given = sources.embedder and OnnxEmbedder(sources.embedder)
+    embedders = {"identity": given or found.attempt("identity", MobileFaceNet)}
+    embedders["identity_dlib"] = found.attempt("identity by dlib", Dlib) if "cross" in found.plan.parts else None
+    present = {name: embedder for name, embedder in embedders.items() if embedder is not None}
+    observer = found.attempt("all figures of motion", lambda: Observer(present, found.plan.embed_every))
     inception = load_inception(sources.inception) if sources.data and "reconstruction" in found.plan.parts else None
     if isinstance(inception, str):
         found.left_out.append(inception)
@@ -149,7 +153,7 @@ def _measure_stills(found: Evaluation, model: FaceModel, data: Path, tools: _Too
         figures = measure_pictures(pictures, crops, tools.perceptual)
         table[system] = {name: bootstrap(values, seed) for name, values in figures.items()}
     samples = stills.sample(model, plan.samples, seed)
-    sharp = sharpness(as_tensor(samples), as_tensor(crops)).double().numpy()
+    sharp = sharpness(to_float(samples), to_float(crops)).double().numpy()
     found.tables["samples"] = {SAMPLES: {"sharpness": bootstrap(sharp, seed)}}
     if tools.observer is not None:
         seen = tools.observer.look(progress(samples, SAMPLES, len(samples)))

@@ -30,6 +30,7 @@ HEADINGS = {
     "lpips": Heading("LPIPS ↓", 3, load_lpips),
     "vif": Heading("VIF ↑", 3, metrics.vif),
     "identity": Heading("identity ↑", 3, metrics.identity),
+    "identity_dlib": Heading("dlib distance ↓", 3, metrics.identity_dlib),
     "pose_r": Heading("pose r ↑", 3, metrics.pose_r),
     "pose_gain": Heading("pose gain (1)", 2, metrics.pose_gain),
     "expression_r": Heading("expression r ↑", 3, metrics.expression_r),

@@ -1,13 +1,13 @@
 """Every figure of an evaluation, with its formula and source: pictures against pictures, motion against motion.
 
 Pictures are float (N, 3, S, S) in [0, 1]; each picture figure gives one value per picture, (N,). Motion figures read
-`Seen`, what a face landmarker found in a sequence of frames, and give one number for the sequence.
+`Observed`, what an observer sees in a sequence of frames, and give one number for the sequence.
 """
 
 import inspect
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from vaegan.critics.lpips import lpips_distance
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import FACE_POINTS
-from vaegan.losses import laplacian_variance
+from vaegan.losses import laplacian_variance, psnr
+from vaegan.tensors import to_float
 
 EYE_CORNERS = (33, 263)
 SMILE = [BLENDSHAPES.index(name) - 1 for name in ("mouthSmileLeft", "mouthSmileRight")]
@@ -35,16 +36,6 @@ def definition(figure: Callable) -> str:
 def l1(pictures: Tensor, real: Tensor) -> Tensor:
     """L1: mean |x - y| over pixels and channels in [0, 1]."""
     return (pictures - real).abs().flatten(1).mean(1)
-
-
-def psnr(pictures: Tensor, real: Tensor) -> Tensor:
-    """PSNR: -10 log10(mean (x - y)^2) in dB over all pixels and channels of one crop; the mean is over crops.
-
-    Identical crops count as 100 dB.
-    """
-    from torchmetrics.functional.image import peak_signal_noise_ratio
-
-    return peak_signal_noise_ratio(pictures, real, data_range=1.0, reduction="none", dim=(1, 2, 3)).clamp(max=100)
 
 
 def ssim(pictures: Tensor, real: Tensor) -> Tensor:
@@ -68,7 +59,7 @@ def sharpness(pictures: Tensor, real: Tensor) -> Tensor:
 
 def sharpness_ratio(pictures: np.ndarray, real: np.ndarray) -> float:
     """The mean of `sharpness` for uint8 (N, S, S, 3) against uint8 (M, S, S, 3)."""
-    return float(sharpness(as_tensor(pictures), as_tensor(real)).mean())
+    return float(sharpness(to_float(pictures), to_float(real)).mean())
 
 
 PictureFigure = Callable[[Tensor, Tensor], Tensor]
@@ -87,55 +78,65 @@ def measure_pictures(pictures: np.ndarray, real: np.ndarray, network: nn.Module 
     """All picture figures and the sharpness of uint8 (N, S, S, 3) against `real`, alike: name -> float64 (N,)."""
     values = []
     for at in range(0, len(pictures), BATCH):
-        x, y = (as_tensor(p[at : at + BATCH]) for p in (pictures, real))
+        x, y = (to_float(p[at : at + BATCH]) for p in (pictures, real))
         values.append({name: figure(x, y).double() for name, figure in picture_figures(network).items()})
     joined = {name: torch.cat([v[name] for v in values]).numpy() for name in values[0]}
-    return {**joined, "sharpness": sharpness(as_tensor(pictures), as_tensor(real)).double().numpy()}
-
-
-def as_tensor(pictures: np.ndarray) -> Tensor:
-    """uint8 (N, S, S, 3) -> float (N, 3, S, S) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float().div_(255)
+    return {**joined, "sharpness": sharpness(to_float(pictures), to_float(real)).double().numpy()}
 
 
 # ---- motion
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a landmarker sees in T frames; rows of frames without a face hold NaN.
+class Observed:
+    """What an observer sees in T frames; rows of frames without a face hold NaN.
 
     mesh: (T, 478, 3) px; expression: (T, 51), the blendshapes without `_neutral`, 0..1
     pose: (T, 3) yaw, pitch, roll in degrees; found: bool (T,)
+    embeddings: figure -> (N, D), what a face embedder makes of some of the frames; see IDENTITIES
     """
 
     mesh: np.ndarray
     expression: np.ndarray
     pose: np.ndarray
     found: np.ndarray
+    embeddings: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def repeated(self, count: int) -> "Observed":
+        """A single frame, shown `count` times."""
+        rows = {name: np.repeat(getattr(self, name), count, 0) for name in _ROWS}
+        return replace(self, **rows)
+
+    def first_frame(self) -> "Observed":
+        """The first frame alone."""
+        rows = {name: getattr(self, name)[:1] for name in _ROWS}
+        return replace(self, **rows, embeddings={name: vectors[:1] for name, vectors in self.embeddings.items()})
 
 
-def pose_r(result: Seen, driver: Seen) -> float:
+_ROWS = ("mesh", "expression", "pose", "found")
+
+
+def pose_r(result: Observed, driver: Observed) -> float:
     """Pose r: Pearson correlation over time between the head angles of result and driver, see `correlation`."""
     return _together(correlation, result, driver, "pose")
 
 
-def expression_r(result: Seen, driver: Seen) -> float:
+def expression_r(result: Observed, driver: Observed) -> float:
     """Expression r: the same over the 51 blendshapes."""
     return _together(correlation, result, driver, "expression")
 
 
-def pose_gain(result: Seen, driver: Seen) -> float:
+def pose_gain(result: Observed, driver: Observed) -> float:
     """Pose gain: how far the head turns when the driver's turns, see `gain`; 1 = as far, 0 = not at all."""
     return _together(gain, result, driver, "pose")
 
 
-def expression_gain(result: Seen, driver: Seen) -> float:
+def expression_gain(result: Observed, driver: Observed) -> float:
     """Expression gain: the same over the 51 blendshapes."""
     return _together(gain, result, driver, "expression")
 
 
-def _together(figure: Callable, result: Seen, driver: Seen, name: str) -> float:
+def _together(figure: Callable, result: Observed, driver: Observed, name: str) -> float:
     both = result.found & driver.found
     return figure(getattr(result, name)[both], getattr(driver, name)[both])
 
@@ -216,7 +217,7 @@ def _weighted(values: np.ndarray, weight: np.ndarray) -> float:
     return float((values * weight).sum() / weight.sum()) if weight.sum() > 1e-9 else 0.0
 
 
-def smile_bias(result: Seen, photo: Seen, driver: Seen) -> float:
+def smile_bias(result: Observed, photo: Observed, driver: Observed) -> float:
     """Smile bias: mean over time of s_result(t) - (s_photo + s_driver(t) - s_driver(0)), s the mean of the
     blendshapes mouthSmileLeft and mouthSmileRight; > 0: smiles more than photo and driver ask for.
     """
@@ -228,7 +229,7 @@ def smile_bias(result: Seen, photo: Seen, driver: Seen) -> float:
     return float((s_result - s_photo[photo.found][0] - change)[both].mean())
 
 
-def jitter(result: Seen, driver: Seen) -> float:
+def jitter(result: Observed, driver: Observed) -> float:
     """Jitter: mean |m(t-1) - 2 m(t) + m(t+1)| of the 468 face points in eye distances, result / driver.
 
     Over the consecutive frames in which both show a face; NaN where there are none.
@@ -272,7 +273,7 @@ def _outlines(meshes: tuple[np.ndarray, ...]) -> np.ndarray:
     return np.stack([mesh[:FACE_POINTS, :2] for mesh in meshes]).astype(np.float64)
 
 
-def _in_eyes(seen: Seen) -> np.ndarray:
+def _in_eyes(seen: Observed) -> np.ndarray:
     """The face points (T, 468, 2) in units of the mean distance of the outer eye corners."""
     points = seen.mesh[:, :FACE_POINTS, :2]
     return points / np.nanmean(_eye_distance(seen.mesh))
@@ -282,7 +283,7 @@ def _eye_distance(mesh: np.ndarray) -> np.ndarray:
     return np.linalg.norm(mesh[:, EYE_CORNERS[0], :2] - mesh[:, EYE_CORNERS[1], :2], axis=1)
 
 
-def keypoint_distance(result: Seen, real: Seen) -> float:
+def keypoint_distance(result: Observed, real: Observed) -> float:
     """Keypoint distance: mean distance in the picture between the 468 face points of result and real frame, in
     per cent of the real frame's distance of the outer eye corners. NaN when no frame shows both faces.
     """
@@ -293,13 +294,13 @@ def keypoint_distance(result: Seen, real: Seen) -> float:
     return float(100 * (off / _eye_distance(real.mesh[both])).mean())
 
 
-def expression_distance(result: Seen, real: Seen) -> float:
+def expression_distance(result: Observed, real: Observed) -> float:
     """Blendshape distance: mean |difference| over the 51 blendshapes and the frames that show both faces."""
     both = result.found & real.found
     return float(np.abs(result.expression - real.expression)[both].mean()) if both.any() else float("nan")
 
 
-def pose_error(result: Seen, real: Seen) -> float:
+def pose_error(result: Observed, real: Observed) -> float:
     """Head-pose error: mean |difference| of yaw, pitch and roll in degrees over the frames that show both faces."""
     both = result.found & real.found
     return float(np.abs(result.pose - real.pose)[both].mean()) if both.any() else float("nan")
@@ -312,3 +313,23 @@ def identity(embeddings: np.ndarray, photo: np.ndarray) -> float:
     """
     faces = embeddings[np.isfinite(embeddings).all(1)]
     return float((faces @ photo).mean()) if len(faces) else 0.0
+
+
+def identity_dlib(embeddings: np.ndarray, photo: np.ndarray) -> float:
+    """Identity by dlib: mean Euclidean distance between the vectors (N, 128) of result frames and of the photo (128,)
+    by a network that no training here has seen; below 0.6 they are taken for one person.
+
+    Frames without a face (rows of NaN) are left out; NaN when there is no other.
+    """
+    faces = embeddings[np.isfinite(embeddings).all(1)]
+    return float(np.linalg.norm(faces - photo, axis=1).mean()) if len(faces) else float("nan")
+
+
+IDENTITIES = {"identity": identity, "identity_dlib": identity_dlib}
+"""Figures of likeness, each by an embedder of its own."""
+
+
+def identities(result: Observed, photo: Observed) -> dict[str, float]:
+    """Those of IDENTITIES for which both were embedded."""
+    both = [name for name in IDENTITIES if name in result.embeddings and name in photo.embeddings]
+    return {name: IDENTITIES[name](result.embeddings[name], photo.embeddings[name][0]) for name in both}

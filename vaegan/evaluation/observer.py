@@ -1,48 +1,33 @@
 """Seeing what frames show: mesh, expression and head pose by the teacher landmarker, identity by a face embedder."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from vaegan.evaluation.embedder import Embedder
-from vaegan.evaluation.metrics import Seen
+from vaegan.evaluation.embedders import FaceEmbedder
+from vaegan.evaluation.metrics import Observed
 from vaegan.faces.geometry import head_pose
-from vaegan.faces.tracker import FaceTracker
+from vaegan.faces.tracker import Face, FaceTracker
 from vaegan.render.view import resize
 
 ANALYSIS_PX = 256
-
-
-@dataclass(frozen=True)
-class Observed(Seen):
-    """`Seen`, and unit embeddings (N, D) of every so many frames; None without an embedder, NaN without a face."""
-
-    embeddings: np.ndarray | None = None
-
-    def repeated(self, count: int) -> "Observed":
-        """A single frame, shown `count` times."""
-        tiled = {f.name: np.repeat(getattr(self, f.name), count, 0) for f in fields(Seen)}
-        return replace(self, **tiled)
-
-    def first_frame(self) -> "Observed":
-        """The first frame alone."""
-        return replace(self, **{f.name: v if (v := getattr(self, f.name)) is None else v[:1] for f in fields(self)})
+STRIDES = {"identity_dlib": 4}
+"""dlib's network takes a tenth of a second for a face: of the frames that are embedded it is shown one in so many."""
 
 
 class Observer:
     """Looks at sequences of frames, always at 256 px.
 
     Args:
-        embedder: None leaves identity out.
-        every: of a video, embed the face of every so many frames.
+        embedders: figure -> what embeds faces for it, see `metrics.IDENTITIES`.
+        every: of a video, embed the face of one frame in `every`.
 
     Raises:
         UserError: the teacher landmarker's weights or package are missing.
     """
 
-    def __init__(self, embedder: Embedder | None, every: int):
-        self.embedder, self.every = embedder, every
+    def __init__(self, embedders: dict[str, FaceEmbedder], every: int):
+        self.embedders, self.every = embedders, every
         # Unsmoothed, so that jitter is the result's own.
         self.tracker = FaceTracker("mediapipe", smoothing=False)
 
@@ -56,28 +41,34 @@ class Observer:
         return self._observe(pictures, lambda picture: next(iter(self.tracker.detect(picture)), None), 1)
 
     def _observe(self, frames: Iterable[np.ndarray], find, every: int) -> Observed:
-        meshes, expressions, poses, found, vectors = [], [], [], [], []
+        faces, embedded = [], []
         for number, frame in enumerate(frames):
             picture = enlarged(frame)
-            face = find(picture)
-            found.append(face is not None)
-            meshes.append(np.full((478, 3), np.nan) if face is None else face.mesh.astype(np.float64))
-            expressions.append(np.full(51, np.nan) if face is None else face.blendshapes[1:].astype(np.float64))
-            poses.append((np.nan,) * 3 if face is None else head_pose(face.mesh))
-            if self.embedder is not None and number % every == 0:
-                vectors.append(None if face is None else self.embedder(picture, face.mesh))
+            faces.append(find(picture))
+            if self.embedders and number % every == 0:
+                embedded.append((picture, faces[-1]))
+        found = np.array([face is not None for face in faces])
         return Observed(
-            np.array(meshes), np.array(expressions), np.array(poses, float), np.array(found), _stacked(vectors)
+            np.array([np.full((478, 3), np.nan) if f is None else f.mesh for f in faces], float),
+            np.array([np.full(51, np.nan) if f is None else f.blendshapes[1:] for f in faces], float),
+            np.array([(np.nan,) * 3 if f is None else head_pose(f.mesh) for f in faces], float),
+            found,
+            {name: _vectors(embedder, embedded[:: STRIDES.get(name, 1)]) for name, embedder in self.embedders.items()},
         )
+
+
+def _vectors(embedder: FaceEmbedder, frames: list[tuple[np.ndarray, Face | None]]) -> np.ndarray:
+    """Vectors (N, D) of pictures and the faces in them, NaN without a face."""
+    shown = [(picture, face.mesh) for picture, face in frames if face is not None]
+    if not shown:
+        return np.full((len(frames), 1), np.nan)
+    pictures, meshes = map(np.stack, zip(*shown, strict=True))
+    vectors = embedder(pictures, meshes)
+    rows = np.full((len(frames), vectors.shape[1]), np.nan)
+    rows[[face is not None for _, face in frames]] = vectors
+    return rows
 
 
 def enlarged(frame: np.ndarray) -> np.ndarray:
     """A square frame uint8 (S, S, 3) at 256 px, the way `transfer` enlarges a decoded crop; larger ones are reduced."""
     return frame if frame.shape[0] == ANALYSIS_PX else resize(frame.astype(np.float32) / 255, ANALYSIS_PX)
-
-
-def _stacked(vectors: list[np.ndarray | None]) -> np.ndarray | None:
-    if not vectors:
-        return None
-    size = next((len(v) for v in vectors if v is not None), 1)
-    return np.array([np.full(size, np.nan) if v is None else v for v in vectors])

@@ -173,9 +173,7 @@ def motion_figures(seen: Observed, frames: np.ndarray, photo: Subject, clip: Dri
         "found": float(seen.found.mean()),
         "sharpness": metrics.sharpness_ratio(frames, photo.small[None]),
     }
-    if seen.embeddings is not None and photo.seen.embeddings is not None:
-        figures = {"identity": metrics.identity(seen.embeddings, photo.seen.embeddings[0]), **figures}
-    return figures
+    return metrics.identities(seen, photo.seen) | figures
 
 
 def pairs(clips: int, photos: int, per_clip: int, seed: int) -> list[tuple[int, int]]:

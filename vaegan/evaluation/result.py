@@ -8,7 +8,7 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.evaluation import metrics
-from vaegan.evaluation.embedder import Embedder
+from vaegan.evaluation.embedders import FaceEmbedder, MobileFaceNet
 from vaegan.evaluation.observer import ANALYSIS_PX, enlarged
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import head_pose
@@ -88,9 +88,9 @@ class ResultMeasure:
         self.smile_sum, self.smile_count = 0.0, 0
         self._look_at_photo()
 
-    def _find_embedder(self) -> Embedder | None:
+    def _find_embedder(self) -> FaceEmbedder | None:
         try:
-            return Embedder()
+            return MobileFaceNet()
         except UserError as error:
             self.left_out.append(f"likeness to the photo: {error}")
             return None

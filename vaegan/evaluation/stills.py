@@ -10,10 +10,11 @@ import torch
 from vaegan.data.cache import cache_root, cached_crops
 from vaegan.data.shards import fingerprint, read_index, read_pictures
 from vaegan.errors import UserError
-from vaegan.evaluation.metrics import as_tensor
 from vaegan.faces.geometry import FACE_POINTS, framing
 from vaegan.media import atomic_path
 from vaegan.model import FaceModel
+from vaegan.pca import fit_pca
+from vaegan.tensors import to_float, to_uint8
 
 BATCH = 64
 MIN_COVER = 0.95
@@ -77,13 +78,13 @@ def _framed(folder: Path, model: FaceModel) -> Framed:
 def reconstruct(model: FaceModel, crops: np.ndarray) -> np.ndarray:
     """D(mu(x)), rounded to 8 bits: uint8 (N, S, S, 3) -> the same shape."""
     batches = [crops[at : at + BATCH] for at in range(0, len(crops), BATCH)]
-    return np.concatenate([_rounded(model.decode(model.encode(as_tensor(batch)))) for batch in batches])
+    return np.concatenate([to_uint8(model.decode(model.encode(to_float(batch)))) for batch in batches])
 
 
 def sample(model: FaceModel, count: int, seed: int) -> np.ndarray:
     """Faces drawn from the prior N(0, 1): uint8 (count, S, S, 3)."""
     z = torch.randn(count, model.latent_dim, generator=torch.Generator().manual_seed(seed))
-    return np.concatenate([_rounded(model.decode(part)) for part in z.split(BATCH)])
+    return np.concatenate([to_uint8(model.decode(part)) for part in z.split(BATCH)])
 
 
 def pca_reconstruct(folder: Path, model: FaceModel, crops: np.ndarray) -> np.ndarray:
@@ -99,9 +100,9 @@ def pca_reconstruct(folder: Path, model: FaceModel, crops: np.ndarray) -> np.nda
     mean, components = _pca_basis(folder, model)
     if len(components) < model.latent_dim:
         raise UserError(f"the train crops of {folder.name} allow {len(components)} components only")
-    rows = as_tensor(crops).flatten(1)
+    rows = to_float(crops).flatten(1)
     rebuilt = [(part - mean) @ components.T @ components + mean for part in rows.split(256)]
-    return _rounded(torch.cat(rebuilt).view(len(crops), 3, model.size, model.size).clamp(0, 1))
+    return to_uint8(torch.cat(rebuilt).view(len(crops), 3, model.size, model.size))
 
 
 def _pca_basis(folder: Path, model: FaceModel) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,10 +129,8 @@ def fit_mirrored_pca(crops: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Ten
     Mirroring commutes with the covariance, so every component is even or odd, and the two kinds are fitted apart, each
     with half the numbers: a quarter of the memory and of the time.
     """
-    from vaegan.pca import fit_pca
-
     count, size = len(crops), crops.shape[1]
-    x = as_tensor(crops)
+    x = to_float(crops)
     left, right = x[..., : size // 2], x.flip(3)[..., : size // 2]
     found = []
     for sign in (1, -1):
@@ -142,7 +141,3 @@ def fit_mirrored_pca(crops: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Ten
     order = torch.cat([std for std, _, _ in found]).argsort(descending=True)[:k]
     mean = found[0][2].view(3, size, size // 2) / 2**0.5
     return torch.cat([mean, mean.flip(2)], 2).flatten(), torch.cat([basis for _, basis, _ in found])[order]
-
-
-def _rounded(crops: torch.Tensor) -> np.ndarray:
-    return (crops.float().cpu() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
