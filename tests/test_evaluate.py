@@ -127,7 +127,7 @@ def test_the_report_has_every_figure_its_definition_and_the_storyboards(found, t
     assert stored["figures"]["cross"][WARP]["pose_r"]["mean"] == mean(found, "cross", WARP, "pose_r")
     assert {row["system"] for row in stored["rows"]["cross"]} == set(SYSTEMS)
     text = (tmp_path / "report" / "report.md").read_text()
-    for expected in ("pose r", "Smile bias: mean over time", "piecewise affine", "## Left out", "FVD", *SYSTEMS):
+    for expected in ("pose r", "Smile bias: mean over time", "dense field", "## Left out", "FVD", *SYSTEMS):
         assert expected in text
     for line in text.splitlines():
         if line.startswith("!["):
