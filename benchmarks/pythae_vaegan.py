@@ -167,8 +167,8 @@ def plan_runs(images: int) -> DictConfig:
     steps = cfg.trainer.epochs * epoch // cfg.data.batch
     cfg.model.gan.start_step, cfg.model.gan.ramp_steps = steps // 10, max(3 * steps // 10, 1)
     cfg.trainer.validate_every = cfg.trainer.epochs
-    cfg.logger.every = max(min(cfg.logger.every, epoch // cfg.data.batch), 1)
-    cfg.callbacks.lpips = cfg.callbacks.pca_line = cfg.callbacks.preview = False
+    cfg.trainer.log_every = max(min(cfg.trainer.log_every, epoch // cfg.data.batch), 1)
+    cfg.callbacks.lpips = cfg.callbacks.pca_line = cfg.callbacks.preview = None
     return cfg
 
 

@@ -16,14 +16,15 @@ from logger_files import read_tensorboard, read_wandb
 from logger_files import wandb_records as all_wandb_records
 from tiny_runs import blobs, composed, offline, train_tiny, with_preview
 
+from vaegan.data.batches import content_hash
 from vaegan.errors import UserError
 from vaegan.evaluation.compare.runs import read_run
 from vaegan.media import VideoReader
 from vaegan.model import load_model
 from vaegan.training import record as run_record
-from vaegan.training.loggers import build_loggers, finish, logged_in
-from vaegan.training.module import FaceTraining
-from vaegan.training.run import train
+from vaegan.training.autoencoder import Autoencoder
+from vaegan.training.loggers import logged_in
+from vaegan.training.run import build_loggers, train
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGGED = {
@@ -80,7 +81,7 @@ def test_a_run_folder_holds_every_figure_grids_a_video_and_the_record(pictures, 
 def test_other_loggers_hold_what_the_files_hold(pictures, tmp_path, monkeypatch, logger, request):
     module = request.getfixturevalue("wandb") if logger == "wandb" else pytest.importorskip("tensorboard")
     run = train_tiny(
-        tmp_path / "run", pictures, f"logger={logger}", "logger.every=1", *with_preview(monkeypatch, tmp_path)
+        tmp_path / "run", pictures, f"logger={logger}", "trainer.log_every=1", *with_preview(monkeypatch, tmp_path)
     )
     if logger == "wandb":
         module.teardown()  # its service writes a little longer than the run lasts
@@ -111,7 +112,7 @@ def test_tensorboard_shows_the_preview_moving(pictures, tmp_path, monkeypatch):
 
 
 def test_wandb_gets_group_tags_video_and_the_model_as_an_artifact(pictures, tmp_path, monkeypatch, wandb):
-    overrides = ["logger=wandb", "name=mine", "logger.job_type=sweep", *with_preview(monkeypatch, tmp_path)]
+    overrides = ["logger=wandb", "name=mine", "logger.wandb.job_type=sweep", *with_preview(monkeypatch, tmp_path)]
     run = train_tiny(tmp_path / "run", pictures, *overrides)
     wandb.teardown()
     begun = wandb_records(run, "run")[0]
@@ -142,7 +143,7 @@ def test_jobs_of_one_process_stay_apart_in_wandb(pictures, tmp_path, wandb):
 
 
 def test_a_run_goes_on_when_wandb_does_not_start(pictures, tmp_path, capfd, wandb):
-    run = train_tiny(tmp_path / "run", pictures, "logger=wandb", "logger.mode=online", "trainer.epochs=1")
+    run = train_tiny(tmp_path / "run", pictures, "logger=wandb", "logger.wandb.mode=online", "trainer.epochs=1")
     said = capfd.readouterr().err
     assert said.count("W&B did not start in mode online") == 1 and "logs this run offline" in said
     assert "Traceback" not in said
@@ -160,14 +161,15 @@ def test_a_run_goes_on_when_wandb_dies(pictures, tmp_path, capfd, wandb):
         for logger in loggers:
             logger.log_metrics({"train/bce": 1.0}, step)
             logger.save()
-    finish(loggers)
+    for logger in loggers:
+        logger.close(0)
     said = capfd.readouterr().err
     assert said.count("W&B failed") == 1 and "Traceback" not in said
     assert list(read_run(tmp_path / "run").rows) == [0, 1, 2]
 
     (_, after) = build_loggers(cfg, tmp_path / "next", {})  # the next job of a multirun has W&B again
     after.log_metrics({"train/bce": 2.0}, 7)
-    finish([after])
+    after.close(0)
     wandb.teardown()
     assert read_wandb(next((tmp_path / "next").glob("wandb/offline-run-*"))).rows[7] == {"train/bce": 2.0}
 
@@ -205,14 +207,14 @@ def test_the_record_says_when_a_run_failed(pictures, tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(pictures, tmp_path, monkeypatch, capsys):
-    made = FaceTraining.training_step
+    made = Autoencoder.training_step
 
     def breaks(module, crops, index):
-        if module.step_count == 4:
+        if module.progress.step == 4:
             raise KeyboardInterrupt
         return made(module, crops, index)
 
-    monkeypatch.setattr(FaceTraining, "training_step", breaks)
+    monkeypatch.setattr(Autoencoder, "training_step", breaks)
     handler = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(SystemExit) as ended:
@@ -246,9 +248,9 @@ def test_the_fingerprint_sees_one_pixel():
     crops = np.zeros((300, 4, 4, 3), np.uint8)
     changed = crops.copy()
     changed[299, 3, 3, 2] = 1
-    assert run_record.fingerprint(crops, crops) == run_record.fingerprint(crops.copy(), crops)
-    assert run_record.fingerprint(crops, changed) != run_record.fingerprint(crops, crops)
-    assert run_record.fingerprint(changed, crops) != run_record.fingerprint(crops, changed)
+    assert content_hash(crops, crops) == content_hash(crops.copy(), crops)
+    assert content_hash(crops, changed) != content_hash(crops, crops)
+    assert content_hash(changed, crops) != content_hash(crops, changed)
 
 
 def test_layers_too_narrow_for_a_pca_start_are_told_in_one_line(pictures, tmp_path):

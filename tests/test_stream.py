@@ -191,7 +191,7 @@ def fit(url: str, root: Path, module: Seen, checkpoint: Path | None = None) -> N
         name=url, size=SIZE, batch=8, min_cover=0, flip=False, limit=0, seed=0, window=2, threads=1
     )  # fmt: skip
     root.mkdir()
-    saving = CheckpointsWithinEpochs(root / "last.ckpt", every=2)
+    saving = CheckpointsWithinEpochs(root, every=2)
     quiet = {
         "logger": False,
         "enable_progress_bar": False,
@@ -250,7 +250,7 @@ def test_train_py_trains_on_a_url(server, tmp_path):
         "data.size=32", "data.batch=8", "data.min_cover=0", "model.pca_start=false", "model.networks.latent=8",
         "model.networks.hidden=24", "model.networks.encoder_widths=[12,12,16,16,16,16,16]",
         "model.networks.encoder_strides=[4,1,2,1,1,1,1]", "model.networks.decoder_widths=[16,16,16,16,12,12,12]",
-        "callbacks.lpips=false", "callbacks.preview=false", "trainer.threads=1", "trainer.epochs=2",
+        "callbacks.lpips=null", "callbacks.preview=null", "trainer.threads=1", "trainer.epochs=2",
     ]  # fmt: skip
     given = ["model=vae", "data=stream", f"data.name={server[0]}", f"hydra.run.dir={tmp_path / 'run'}", *small]
     command = [sys.executable, "-W", "ignore", str(ROOT / "train.py"), *given]

@@ -23,12 +23,12 @@ SMALL = [
     "model.discriminator.widths=[8,8,8,8]",
     "model.discriminator.hidden=[8,8]",
     "model.gan.start_step=0",
-    "callbacks.pca_line=false",
-    "callbacks.lpips=false",
-    "callbacks.preview=false",
+    "callbacks.pca_line=null",
+    "callbacks.lpips=null",
+    "callbacks.preview=null",
     "trainer.epochs=2",
     "trainer.fast=3",
-    "logger.every=1",
+    "trainer.log_every=1",
 ]
 
 
@@ -59,7 +59,8 @@ def with_preview(monkeypatch, folder: Path) -> list[str]:
     """Overrides that turn the preview on, with a driver that a stand-in tracker finds a face in."""
     monkeypatch.setattr("vaegan.training.preview.FaceTracker", SquareTracker)
     driver = film(folder / "driver.mp4", talking(10))
-    return ["callbacks.preview=true", f"callbacks.preview_driver={driver}", "callbacks.preview_photos=2"]
+    target = "vaegan.training.preview.TransferPreview"
+    return [f"callbacks.preview={{_target_:{target},driver:'{driver}',photos:2,frames:75}}"]
 
 
 def offline(monkeypatch, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Shuffled batches of crops: stills, frames of clips, or both in a set ratio, evened out or not."""
 
+import hashlib
 from collections.abc import Iterator
 
 import cv2
@@ -132,3 +133,13 @@ def drawn(count: int, wanted: int, generator: np.random.Generator, weights: np.n
     seeded = torch.Generator().manual_seed(int(generator.integers(2**63)))
     sampler = WeightedRandomSampler(torch.from_numpy(weights), wanted, replacement=True, generator=seeded)
     return np.fromiter(sampler, int, wanted)
+
+
+def content_hash(*arrays: np.ndarray) -> str:
+    """16 hexadecimal digits of the SHA-256 of arrays (N, ...), in their order: the same on every machine."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}".encode())
+        for start in range(0, len(array), 256):
+            digest.update(np.ascontiguousarray(array[start : start + 256]))
+    return digest.hexdigest()[:16]

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from vaegan.data.augment import Augment, AugmentSettings
-from vaegan.data.batches import CropBatches
+from vaegan.data.batches import CropBatches, content_hash
 from vaegan.errors import UserError
 
 
@@ -71,6 +71,17 @@ class FaceData(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.train is None:
             self.read()
+
+    def facts(self) -> dict[str, Any]:
+        """What a run's record says of the data: name, size and number of the crops, and a hash of what they are."""
+        train, val = self.train, self.val.crops
+        return {
+            "name": self.source,
+            "size": self.size,
+            "train": train.pictures,
+            "val": len(val),
+            "fingerprint": content_hash(val, *train.content),
+        }
 
     def train_dataloader(self) -> Batches:
         if self.trainer is not None:

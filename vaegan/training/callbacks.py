@@ -1,4 +1,7 @@
-"""What a run does beside learning: checkpoints, rates, picture grids, the PCA line, LPIPS, one line an epoch."""
+"""What a run does beside learning: its end, checkpoints, speed, picture grids, the PCA line, LPIPS, a line an epoch.
+
+Those in conf/callbacks are built with `folder`, the run's; the others every run has (`always`).
+"""
 
 import json
 import os
@@ -10,42 +13,22 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import Tensor
-from torchvision.utils import make_grid
 
 from vaegan import losses
+from vaegan.critics.lpips import load_lpips, lpips_distance
 from vaegan.data.cache import cache_root
 from vaegan.errors import UserError
 from vaegan.media import atomic_path, write_image
-from vaegan.training.loggers import log_grid
-from vaegan.training.module import FaceTraining
-from vaegan.training.preview import TransferPreview
+from vaegan.pca import fit_pca, mirrored_rows
+from vaegan.training.module import TrainingModule
 
 
-def build_callbacks(cfg: DictConfig, folder: Path) -> list[pl.Callback]:
-    """The callbacks of `cfg.callbacks` for a run in `folder`; the `Curve` is the caller's, and comes last."""
-    c = cfg.callbacks
-    found: list[pl.Callback] = [
-        ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
-        Pace(),
-        LastValidation(),
-        CheckpointsWithinEpochs(folder / "last.ckpt", c.checkpoint_steps),
-    ]
-    if c.pca_line:
-        found.append(PcaLine(cfg.model.networks.latent))
-    if c.lpips:
-        found.append(PerceptualDistance(c.lpips_every))
-    if c.grids:
-        found.append(PictureGrids(folder / "grids", c.grid_columns))
-    if c.preview:
-        scale, follow = cfg.model.framing.scale, cfg.model.framing.follow
-        found.append(
-            TransferPreview(folder / "preview", c.preview_driver, c.preview_photos, scale, follow, c.preview_frames)
-        )
-    return found
+def always(folder: Path) -> list[pl.Callback]:
+    """The callbacks of every run in `folder`, in the order in which they have to come."""
+    last = ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+    return [last, Pace(), Ending()]
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -63,15 +46,15 @@ class AtomicCheckpoints(TorchCheckpointIO):
             ) from error
 
 
-def build_checkpointing() -> AtomicCheckpoints:
-    return AtomicCheckpoints()
-
-
 class CheckpointsWithinEpochs(pl.Callback):
-    """Saves every so many steps where the data can go on within an epoch, as streams can: theirs last for hours."""
+    """Saves every so many steps where the data can go on within an epoch, as streams can: theirs last for hours.
 
-    def __init__(self, path: Path, every: int):
-        self.path, self.every = path, every
+    Args:
+        every: steps between two checkpoints; 0: only at the end of an epoch.
+    """
+
+    def __init__(self, folder: Path, every: int):
+        self.path, self.every = folder / "last.ckpt", every
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int):
         due = self.every > 0 and (index + 1) % self.every == 0 and not trainer.is_last_batch
@@ -79,11 +62,22 @@ class CheckpointsWithinEpochs(pl.Callback):
             trainer.save_checkpoint(self.path, weights_only=False)
 
 
-class LastValidation(pl.Callback):
-    """Validates after the last epoch, whatever `trainer.validate_every` is: a finished model's figures are its own."""
+class Ending(pl.Callback):
+    """Ends the run when its progress is done, by steps or by the clock, and validates then, whatever
+    `trainer.validate_every` is: a finished model's figures are its own."""
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        trainer.should_stop = module.progress.done
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: TrainingModule, outputs: Any, batch: Any, index: int):
+        if trainer.world_size > 1 and module.progress.max_seconds:  # one clock for all processes
+            module.progress.seconds = trainer.strategy.broadcast(module.progress.seconds)
+        if module.progress.done:
+            trainer.should_stop = True
             trainer.check_val_every_n_epoch = 1
 
 
@@ -94,34 +88,31 @@ class Pace(pl.Callback):
         self.started = 0.0
         self.seen = 0
 
-    def on_train_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        self.started, self.seen = time.perf_counter(), 0  # a run that goes on within an epoch does not begin it
+    def on_train_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        self.started, self.seen = time.perf_counter(), module.images_seen  # may go on within an epoch
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        self.started, self.seen = time.perf_counter(), 0
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        self.started, self.seen = time.perf_counter(), module.images_seen
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: FaceTraining, outputs: Any, batch: Tensor, index: int):
-        self.seen += len(batch) * trainer.world_size
-        rate = self.seen / (time.perf_counter() - self.started)
+    def on_train_batch_end(self, trainer: pl.Trainer, module: TrainingModule, outputs: Any, batch: Any, index: int):
+        rate = (module.images_seen - self.seen) / (time.perf_counter() - self.started)
         module.log("train/images_per_second", rate, prog_bar=True, on_step=True, on_epoch=False)
 
 
 class PcaLine(pl.Callback):
     """PCA with as many components as the code has numbers, fitted to the training crops: the line to pass."""
 
-    def __init__(self, k: int):
-        self.k = k
+    def __init__(self, folder: Path):
         self.psnr: float | None = None
 
-    def on_fit_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        data = trainer.datamodule
-        if min(len(data.train.crops), len(data.val.crops)) < self.k:
-            return
-        self.psnr = pca_psnr(data.train.crops, data.val.crops, self.k)
+    def on_fit_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        train, val = (getattr(part, "crops", ()) for part in (trainer.datamodule.train, trainer.datamodule.val))
+        if 0 < module.latent <= min(len(train), len(val)):
+            self.psnr = pca_psnr(train, val, module.latent)
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         if self.psnr is not None:
-            module.log(f"val/psnr_pca{self.k}", self.psnr)
+            module.log(f"val/psnr_pca{module.latent}", self.psnr)
 
 
 def pca_psnr(train: np.ndarray, val: np.ndarray, k: int) -> float:
@@ -129,8 +120,6 @@ def pca_psnr(train: np.ndarray, val: np.ndarray, k: int) -> float:
 
     Both uint8 (N, S, S, 3). The figure is remembered beside the cached crops.
     """
-    from vaegan.pca import fit_pca, mirrored_rows
-
     named = getattr(train, "filename", None)
     note = cache_root() / f"{Path(named).stem}-pca{k}.json" if named else None
     if note is not None and note.is_file():
@@ -147,98 +136,107 @@ def pca_psnr(train: np.ndarray, val: np.ndarray, k: int) -> float:
 class PerceptualDistance(pl.Callback):
     """LPIPS(alex) between validation crops and reconstructions, where AlexNet's weights are at hand.
 
-    It takes longer than all else that is validated: of the validations only one in `every`, and the last, has it.
+    It takes longer than all else that is validated.
+
+    Args:
+        every: of the validations only one in `every`, and the last, has it.
     """
 
-    def __init__(self, every: int):
+    def __init__(self, folder: Path, every: int):
         self.every = every
         self.network: torch.nn.Module | None = None
 
-    def on_fit_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        from vaegan.critics.lpips import load_lpips
-
+    def on_fit_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         try:
             self.network = load_lpips()
         except UserError as error:
             module.print(f"LPIPS is left out of the log: {error}")
 
-    def due(self, trainer: pl.Trainer) -> bool:
+    def due(self, trainer: pl.Trainer, module: TrainingModule) -> bool:
         """Whether this epoch's validation has it."""
-        epoch, between = trainer.current_epoch + 1, trainer.check_val_every_n_epoch
-        return self.network is not None and (epoch == trainer.max_epochs or epoch // between % self.every == 0)
+        validation = (trainer.current_epoch + 1) // trainer.check_val_every_n_epoch
+        return self.network is not None and (module.progress.done or validation % self.every == 0)
 
     @torch.no_grad()
-    def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        if not self.due(trainer):
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        if not self.due(trainer, module):
             return
         distances = []
-        for crops in trainer.datamodule.val:
-            crops = crops.to(module.device)
-            pictures = torch.sigmoid(module.ema.module.decoder(module.ema.module.encoder(crops)[0]))
-            distances.append(self.network.to(module.device)(2 * pictures - 1, 2 * crops - 1).flatten())
+        for batch in trainer.datamodule.val:
+            pair = module.reconstruct(module.transfer_batch_to_device(batch, module.device, 0))
+            if pair is None:
+                return
+            distances.append(lpips_distance(self.network.to(module.device), *pair))
         module.log("val/lpips", torch.cat(distances).mean(), prog_bar=True)
 
 
 class PictureGrids(pl.Callback):
-    """After each validation a PNG: input, reconstruction and samples from the prior, in rows of `columns`."""
+    """After each validation a PNG of what the module draws of validation pictures, in rows of `columns`."""
 
     def __init__(self, folder: Path, columns: int):
-        self.folder, self.columns = folder, columns
+        self.folder, self.columns = folder / "grids", columns
 
-    @torch.no_grad()
-    def on_validation_epoch_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         if not trainer.is_global_zero:
             return
-        grid = picture_grid(module, trainer.datamodule.val.crops, self.columns)
-        write_image(self.folder / f"epoch-{trainer.current_epoch + 1:04d}.png", grid)
-        log_grid(trainer.loggers, grid, module.step_count)
-
-    def setup(self, trainer: pl.Trainer, module: FaceTraining, stage: str) -> None:
+        grid = module.picture_grid(trainer.datamodule, self.columns)
+        if grid is None:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
-
-
-def picture_grid(module: FaceTraining, crops: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 picture: two rows of crops, their reconstructions, two rows of samples (the same latents in every run)."""
-    vae = module.ema.module
-    chosen = crops[np.linspace(0, len(crops) - 1, 2 * columns).astype(int)]
-    real = torch.from_numpy(chosen).permute(0, 3, 1, 2).float().div(255).to(module.device)
-    rebuilt = torch.sigmoid(vae.decoder(vae.encoder(real)[0]))
-    z = torch.randn(2 * columns, vae.config["latent"], generator=torch.Generator().manual_seed(0))
-    drawn = torch.sigmoid(vae.decoder(z.to(module.device)))
-    rows = [part[i : i + columns] for i in (0, columns) for part in (real, rebuilt)] + [drawn]
-    grid = make_grid(torch.cat(rows).cpu(), nrow=columns, padding=2)
-    return grid.mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
+        write_image(self.folder / f"epoch-{trainer.current_epoch + 1:04d}.png", grid)
+        for logger in trainer.loggers:
+            logger.log_picture(grid, module.progress.step)
 
 
 class Curve(pl.Callback):
     """Keeps every validation's figures, over a resume too; where there is no progress bar, prints one line for each.
 
-    `rows` holds a dict a validation: `images` seen in this run and the figures; `seconds` is the time trained.
+    `rows` holds a dict a validation: `images` and `step` seen in this run, and the figures without "val/".
     """
 
     def __init__(self):
         self.rows: list[dict[str, float]] = []
-        self.seconds = 0.0
-        self._since = time.perf_counter()
 
-    def on_train_start(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        self._since = time.perf_counter()
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        trainer.callback_metrics.clear()  # Lightning keeps figures that are not logged any more
 
-    def on_validation_end(self, trainer: pl.Trainer, module: FaceTraining) -> None:
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
-        if not any(isinstance(c, PerceptualDistance) and c.due(trainer) for c in trainer.callbacks):
-            figures.pop("val/lpips", None)  # Lightning keeps the last one that there was
-        row = {name.removeprefix("val/"): value for name, value in figures.items() if name.startswith("val/")}
-        self.rows.append({"images": float(module.images_seen), **row})
-        now = time.perf_counter()
-        self.seconds, self._since = self.seconds + now - self._since, now
+    def on_validation_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        for name in [name for name in trainer.callback_metrics if name.startswith("val/")]:
+            del trainer.callback_metrics[name]
+
+    def on_validation_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        parts = {
+            part: {k.removeprefix(f"{part}/"): v for k, v in logged.items() if k.startswith(f"{part}/")}
+            for part in ("train", "val")
+        }
+        self.rows.append(
+            {"images": float(module.images_seen), "step": float(module.progress.step), **parts["val"]},
+        )
         if trainer.progress_bar_callback is None and trainer.is_global_zero:
-            shown = ", ".join(f"{name.split('/')[-1]} {value:.4g}" for name, value in figures.items())
-            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, {module.images_seen:,} pictures: {shown}")
-            sys.stdout.flush()
+            shown = "; ".join(f"{part}: {_told(figures)}" for part, figures in parts.items() if figures)
+            print(f"{_position(trainer, module)}, {module.images_seen:,} pictures; {shown}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "seconds": self.seconds}
+        return {"rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.rows, self.seconds = state["rows"], state["seconds"]
+        self.rows = state["rows"]
+
+
+def _told(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+
+
+def _position(trainer: pl.Trainer, module: TrainingModule) -> str:
+    progress = module.progress
+    if progress.max_seconds:
+        return f"{progress.seconds:.0f} of {progress.max_seconds:.0f} s, step {progress.step}"
+    if trainer.max_epochs == -1:
+        return f"step {progress.step}/{progress.total_steps}"
+    return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+
+
+def bar_wanted(progress_bar: str) -> bool:
+    """Whether `trainer.progress_bar` ("auto" | "bar" | "lines") asks for a bar here; "auto": on a terminal."""
+    return progress_bar == "bar" or (progress_bar == "auto" and sys.stderr.isatty())

@@ -1,6 +1,5 @@
 """The run record, RUN/run.json: what was run, by which code, on which data, and how it ended; for every logger."""
 
-import hashlib
 import json
 import platform
 import subprocess
@@ -10,11 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from vaegan.data.module import FaceData
 from vaegan.media import atomic_path
 
 NAME = "run.json"
@@ -22,11 +19,13 @@ PACKAGES = (
     *("vaegan", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "lpips", "numpy", "scipy", "pillow"),
     *("av", "opencv-python-headless", "hydra-core", "omegaconf", "safetensors", "tensorboard", "wandb"),
 )
-CHUNK = 256
 
 
-def begin(folder: Path, name: str, command: str, logger: str, data: FaceData) -> dict[str, Any]:
+def begin(folder: Path, name: str, command: str, loggers: list[str], data: dict[str, Any]) -> dict[str, Any]:
     """Write `folder`/run.json as the run starts, or goes on; returns what it holds.
+
+    Args:
+        loggers: their names. data: the data module's `facts()`.
 
     Of a record that is there already, `started` stays and the date is added to `resumed`.
     """
@@ -39,7 +38,7 @@ def begin(folder: Path, name: str, command: str, logger: str, data: FaceData) ->
         "started": earlier.get("started", now),
         "resumed": [*earlier.get("resumed", []), now] if earlier else [],
         "git": git_state(Path(__file__).resolve()),
-        "data": data_record(data),
+        "data": data,
         "packages": package_versions(),
         "machine": {
             "python": platform.python_version(),
@@ -47,7 +46,7 @@ def begin(folder: Path, name: str, command: str, logger: str, data: FaceData) ->
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "threads": torch.get_num_threads(),
         },
-        "logger": logger,
+        "loggers": loggers,
     }
     write(folder, record)
     return record
@@ -89,31 +88,6 @@ def git_state(file: Path) -> dict[str, Any] | None:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def data_record(data: FaceData) -> dict[str, Any]:
-    """Name, size and number of the crops, and a hash of their pixels: the same on every machine.
-
-    Of a stream, whose pictures are not at hand yet, their keys are hashed.
-    """
-    train, val = data.train, data.val.crops
-    return {
-        "name": data.source,
-        "size": data.size,
-        "train": train.pictures,
-        "val": len(val),
-        "fingerprint": fingerprint(val, *train.content),
-    }
-
-
-def fingerprint(*arrays: np.ndarray) -> str:
-    """16 hexadecimal digits of the SHA-256 of arrays (N, ...), in their order."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.shape}".encode())
-        for start in range(0, len(array), CHUNK):
-            digest.update(np.ascontiguousarray(array[start : start + CHUNK]))
-    return digest.hexdigest()[:16]
 
 
 def package_versions() -> dict[str, str]:

@@ -1,4 +1,8 @@
-"""One training run: from the resolved configuration to a run folder with checkpoints, curves and a model folder."""
+"""One training run: from the resolved configuration to a run folder with checkpoints, curves and a model folder.
+
+What is trained, on what, and where its figures go is named by `_target_` in conf/; vaegan.training.module says what is
+asked of a model.
+"""
 
 import os
 import signal
@@ -13,32 +17,27 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pytorch_lightning.loggers import Logger
 
 from vaegan.config import instantiate
-from vaegan.data.module import FaceData
 from vaegan.errors import UserError
-from vaegan.model import load_model
-from vaegan.networks import VAE, Discriminator
 from vaegan.training import record as run_record
-from vaegan.training.callbacks import Curve, build_callbacks, build_checkpointing
-from vaegan.training.export import export_model
-from vaegan.training.loggers import build_loggers, finish, log_model, log_record
-from vaegan.training.module import FaceTraining
-from vaegan.training.pca_start import start_from_pca
+from vaegan.training.callbacks import AtomicCheckpoints, Curve, always, bar_wanted
+from vaegan.training.loggers import RunLogger
+from vaegan.training.module import Finished, TrainingModule
+from vaegan.training.schedule import Progress, seconds_of
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 if not CONF.is_dir():
     CONF = Path(__file__).resolve().parents[2] / "conf"
+PRIVATE = ("resume=", "callbacks.", "trainer.threads", "data.folder=")
+"""Settings of this machine, or that change nothing learned: left out of the command that a model card shows."""
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _run(cfg: DictConfig) -> float | None:
     try:
         hydra_config = HydraConfig.get()
-        typed = [
-            o for o in hydra_config.overrides.task if not o.startswith(("resume=", "callbacks.", "trainer.threads"))
-        ]
+        typed = [o for o in hydra_config.overrides.task if not o.startswith(PRIVATE)]
         return train(cfg, Path(hydra_config.runtime.output_dir), " ".join(["python train.py", *typed]))
     except (UserError, OmegaConfBaseException) as error:
         _give_up(error)
@@ -61,7 +60,7 @@ def _give_up(error: Exception) -> NoReturn:
 
 
 def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> float | None:
-    """Train what `cfg` describes into `folder`; returns the last validation PSNR in dB (for sweeps).
+    """Train what `cfg` describes into `folder`; returns the last value of the model's objective (for sweeps).
 
     `command` is what the model card says was typed.
 
@@ -71,7 +70,7 @@ def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> fl
     if cfg.print_config:
         print(OmegaConf.to_yaml(cfg, resolve=True))
         return None
-    if cfg.model.kind == "tracker":
+    if cfg.model.name == "tracker":
         from vaegan.training import tracker
 
         return tracker.run(cfg, folder)
@@ -84,103 +83,87 @@ def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> fl
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
 
-    data: FaceData = instantiate(cfg.data)
+    data = instantiate(cfg.data)
     data.setup()
     module = build_module(cfg, data, fresh=checkpoint is None)
-    record = run_record.begin(folder, cfg.name, command, cfg.logger.kind, data)
+    record = run_record.begin(folder, cfg.name, command, list(cfg.logger), data.facts())
     curve = Curve()
-    loggers: list[Logger] = []
+    loggers: list[RunLogger] = []
     status = "failed"
     try:
         loggers += build_loggers(cfg, folder, record)
-        trainer = _trainer(cfg, folder, loggers, [*build_callbacks(cfg, folder), curve])
+        chosen = [instantiate(node, folder=folder) for node in cfg.callbacks.values() if node]
+        trainer = _trainer(cfg, folder, loggers, [*always(folder), *chosen, curve])
         _fit(trainer, module, data, checkpoint)
         if trainer.interrupted:
             status = "stopped"
             print(f"stopped; go on with: python train.py resume={folder} and the same settings", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
+        module.progress.look()
         if cfg.export and trainer.is_global_zero:
-            rows, seconds = curve.rows, curve.seconds
-            model = export_model(module, cfg, folder, source=data.source, command=command, curve=rows, seconds=seconds)
-            log_model(loggers, model, cfg.name)
+            seconds = module.progress.seconds
+            run = Finished(cfg.name, command, data.source, cfg.start_from, cfg.seed, curve.rows, seconds)
+            model = module.export(folder, run)
+            for logger in loggers:
+                logger.log_model(model, cfg.name)
         status = "finished"
     finally:
-        run_record.end(folder, record, status, curve.seconds, module.images_seen)
-        log_record(loggers, record)
-        finish(loggers, exit_code=int(status != "finished"))
-    return curve.rows[-1]["psnr"] if curve.rows else None
+        run_record.end(folder, record, status, module.progress.seconds, module.images_seen)
+        for logger in loggers:
+            logger.log_record(record)
+            logger.close(exit_code=int(status != "finished"))
+    return curve.rows[-1].get(module.objective) if curve.rows else None
 
 
-def _trainer(cfg: DictConfig, folder: Path, loggers: list[Logger], callbacks: list[pl.Callback]) -> pl.Trainer:
+def build_module(cfg: DictConfig, data: pl.LightningDataModule, fresh: bool) -> TrainingModule:
+    """The training module of `cfg`; `fresh` runs get their starting weights, resumed ones bring them along."""
+    module = instantiate(cfg.model)
+    t = cfg.trainer
+    steps = module.steps or t.steps or t.epochs * min(len(data.train), t.fast or len(data.train))
+    module.progress = Progress(steps, seconds_of(t.max_time))
+    if fresh:
+        module.begin(data, cfg.start_from)
+    if t.compile:
+        for network in module.compiled():
+            network.compile()
+    return module
+
+
+def build_loggers(cfg: DictConfig, folder: Path, record: dict[str, Any]) -> list[RunLogger]:
+    """The loggers of `cfg` for a run in `folder`, told what it is."""
+    config = OmegaConf.to_container(cfg, resolve=True)
+    return [instantiate(node, folder=folder, config=config, record=record) for node in cfg.logger.values()]
+
+
+def _trainer(cfg: DictConfig, folder: Path, loggers: list[RunLogger], callbacks: list[pl.Callback]) -> pl.Trainer:
+    t = cfg.trainer
     return pl.Trainer(
         default_root_dir=folder,
-        accelerator=cfg.trainer.accelerator,
-        devices=cfg.trainer.devices,
-        strategy=cfg.trainer.strategy,
-        precision=cfg.trainer.precision,
-        max_epochs=cfg.trainer.epochs,
-        limit_train_batches=cfg.trainer.fast or None,
-        limit_val_batches=cfg.trainer.fast or None,
-        check_val_every_n_epoch=cfg.trainer.validate_every,
+        accelerator=t.accelerator,
+        devices=t.devices,
+        strategy=t.strategy,
+        precision=t.precision,
+        max_epochs=-1 if t.steps else t.epochs,
+        limit_train_batches=t.fast or None,
+        limit_val_batches=t.fast or None,
+        check_val_every_n_epoch=t.validate_every,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         logger=loggers,
-        log_every_n_steps=cfg.logger.every,
+        log_every_n_steps=t.log_every,
         callbacks=callbacks,
-        plugins=[build_checkpointing()],
+        plugins=[AtomicCheckpoints()],
         enable_model_summary=False,
-        enable_progress_bar=cfg.callbacks.progress == "bar"
-        or (cfg.callbacks.progress == "auto" and sys.stderr.isatty()),
+        enable_progress_bar=bar_wanted(t.progress_bar),
     )
 
 
-def _fit(trainer: pl.Trainer, module: FaceTraining, data: FaceData, checkpoint: Path | None) -> None:
+def _fit(trainer: pl.Trainer, module: TrainingModule, data: pl.LightningDataModule, checkpoint: Path | None) -> None:
     try:
         trainer.fit(module, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
         if not trainer.interrupted:
             raise
-
-
-def build_module(cfg: DictConfig, data: FaceData, fresh: bool) -> FaceTraining:
-    """The Lightning module of `cfg`; `fresh` runs get their starting weights, resumed ones bring them along."""
-    m = cfg.model
-    try:
-        vae = VAE(**_plain(m.networks))
-        discriminator = Discriminator(**_plain(m.discriminator)) if m.discriminator else None
-    except (TypeError, ValueError) as error:
-        raise UserError(f"model configuration: {error}") from error
-    before = 0
-    if fresh and cfg.start_from:
-        start = load_model(cfg.start_from)
-        try:
-            vae.load_state_dict(start.vae.state_dict())
-        except RuntimeError as error:
-            raise UserError(f"start_from={cfg.start_from} has other layers than this configuration") from error
-        before = int(start.training.get("images_seen", 0))
-    elif fresh and m.pca_start:
-        try:
-            start_from_pca(vae, data.train.crops, noise=m.weights.kl / 4)
-        except ValueError as error:
-            raise UserError(f"{error}: widen model.networks, or start at random with model.pca_start=false") from error
-    perceptual = None
-    if m.weights.lpips > 0:
-        from vaegan.critics.lpips import load_lpips
-
-        perceptual = load_lpips().requires_grad_(False)
-    vae = vae.to(memory_format=torch.channels_last)
-    if discriminator is not None:
-        discriminator = discriminator.to(memory_format=torch.channels_last)
-    steps = cfg.trainer.epochs * min(len(data.train), cfg.trainer.fast or len(data.train))
-    module = FaceTraining(
-        vae, discriminator, _plain(m.weights), _plain(m.optimizer), _plain(m.gan), m.ema_decay, steps, perceptual
-    )
-    module.images_before = before
-    if cfg.trainer.compile:
-        module.vae.compile()
-        if discriminator is not None:
-            module.discriminator.compile()
-    return module
 
 
 def find_checkpoint(resume: str) -> Path:
@@ -190,7 +173,3 @@ def find_checkpoint(resume: str) -> Path:
     if not path.is_file():
         raise UserError(f"resume={resume}: no checkpoint there; give a run folder with last.ckpt")
     return path.resolve()
-
-
-def _plain(node: Any) -> dict[str, Any]:
-    return OmegaConf.to_container(node, resolve=True)

@@ -4,7 +4,10 @@ from typing import Any
 
 from vaegan.evaluation.compare.runs import Run, flat
 
-SILENT = ("logger.", "callbacks.", "resume", "export", "print_config", "trainer.threads", "name")
+SILENT = (
+    *("logger.", "callbacks.", "resume", "export", "print_config", "name"),
+    *("trainer.threads", "trainer.log_every", "trainer.progress_bar"),
+)
 """Settings that do not change what is learned from a picture: in no label and no table."""
 LABELLED = 3
 MISSING = "–"

@@ -1,12 +1,8 @@
-"""From a finished run to a model folder: averaged weights, configuration, model card."""
+"""The model card, README.md of a model folder: what it is, its data and terms, command, time, curve, figures."""
 
-from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from vaegan.model import FaceModel, Framing
-from vaegan.training.module import FaceTraining
+from vaegan.training.module import Finished
 
 LICENCES = {
     "faces": (
@@ -23,45 +19,19 @@ POINTS = 12
 """Rows of the curve in a model card."""
 
 
-def export_model(
-    module: FaceTraining,
-    cfg: DictConfig,
-    folder: Path,
-    *,
-    source: str,
-    command: str,
-    curve: list[dict[str, float]],
-    seconds: float,
-) -> Path:
-    """Write `folder`/model from the averaged VAE of `module`; returns the model folder.
+def model_card(what: str, run: Finished, training: dict[str, Any]) -> str:
+    """The card of a face model.
 
     Args:
-        source: name of the data set. command: what was typed. seconds: of training, validation included.
-        curve: one dict a validation: `images` seen in this run, and the figures by name.
+        what: kind of model, "VAE + GAN".
+        training: what the model folder's config.yaml says: `data`, `command`, `images_seen`,
+            `images_seen_in_this_run`, `start_from`, `hours`.
     """
-    training = {
-        "kind": cfg.model.kind,
-        "data": source,
-        "command": command,
-        "images_seen": module.images_before + module.images_seen,
-        "images_seen_in_this_run": module.images_seen,
-        "start_from": cfg.start_from,
-        "hours": round(seconds / 3600, 2),
-        "weights": OmegaConf.to_container(cfg.model.weights, resolve=True),
-        "seed": cfg.seed,
-        "validation": {k: round(v, 4) for k, v in (curve[-1] if curve else {}).items() if k != "images"},
-    }
-    framing = Framing(float(cfg.model.framing.scale), bool(cfg.model.framing.follow))
-    model = FaceModel(module.ema.module, framing, cfg.name, training)
-    return model.save(folder / "model", card=model_card(cfg.name, training, curve))
-
-
-def model_card(name: str, training: dict[str, Any], curve: list[dict[str, float]]) -> str:
-    """The README.md of a model folder: what it is, data and its terms, command, time, curve, figures."""
+    curve = run.curve
     licence, where = LICENCES.get(training["data"], ("your own: their terms apply to the weights", ""))
     seen, here = training["images_seen"], training["images_seen_in_this_run"]
     start = f", {here:,} of them in this run, which started from `{training['start_from']}`" if seen != here else ""
-    names = sorted({k for row in curve for k in row} - {"images"})
+    names = sorted({k for row in curve for k in row} - {"images", "step"})
     chosen = sorted({round(i * (len(curve) - 1) / max(1, POINTS - 1)) for i in range(POINTS)}) if curve else []
     since = "pictures seen" if seen == here else "pictures seen in this run"
     table = [f"| {since} | {' | '.join(names)} |", f"|{'---|' * (len(names) + 1)}"]
@@ -70,9 +40,9 @@ def model_card(name: str, training: dict[str, Any], curve: list[dict[str, float]
         table.append(f"| {int(row['images']):,} | {' | '.join(cells)} |")
     return "\n".join(
         [
-            f"# {name}",
+            f"# {run.name}",
             "",
-            f"A {'VAE + GAN' if training['kind'] == 'vaegan' else 'VAE'} of faces, 200 latent numbers, after "
+            f"A {what} of faces, 200 latent numbers, after "
             "Vysotsky & Demichev (2024). `vaegan.load_model` reads this folder.",
             "",
             f"* Data: `{training['data']}`. {licence}. {where}".rstrip(),
