@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 
 from vaegan.data.balance import KINDS, expressions, still_weights
 from vaegan.data.batches import drawn
-from vaegan.data.labels import read_labels
-from vaegan.data.shards import data_folder, read_index
+from vaegan.data.format import read_index, read_labels
+from vaegan.data.storage import data_folder
 from vaegan.media import atomic_path
 
 DRAWS = 10_000

@@ -237,7 +237,7 @@ def train_pythae(plan: DictConfig, folder: Path, tuned: bool) -> tuple[FaceModel
 
 def write(folder: Path, found: dict[str, tuple[FaceModel, float]], plan: DictConfig, limit: int | None) -> None:
     """Measure all models on the same val stills; write and print the table, write the pictures."""
-    from vaegan.data.shards import find_data_set
+    from vaegan.data.storage import find_data_set
 
     perceptual = load_lpips()
     first = next(iter(found.values()))[0]

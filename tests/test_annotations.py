@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from vaegan.cli.annotations import app
 from vaegan.data.annotations import read_annotations, write_annotations
-from vaegan.data.labels import mesh_codes, read_labels, shape_codes, write_labels
+from vaegan.data.format import mesh_codes, read_labels, shape_codes, write_labels
 from vaegan.errors import UserError
 from vaegan.faces.geometry import RIGID_POINTS, head_pose
 

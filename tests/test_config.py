@@ -21,8 +21,8 @@ OURS = "vaegan.faces.geometry.Crop"
         "vaegan.config.inspect.os.system",  # through a module of ours into another
         "vaegan.config.inspect",
         "vaegan.config.partial",  # what a module of ours imports
-        "vaegan.training.callbacks.pl.Trainer",
-        "vaegan.training.module.FaceTraining.load_from_checkpoint",  # inherited, and unpickles
+        "vaegan.data.module.pl.Trainer",
+        "vaegan.data.stills.StillsData.load_from_checkpoint",  # inherited, and unpickles
         "vaegan.config.instantiate.__globals__.get",
         "vaegan.errors.UserError.__subclasses__",
         "vaegan.missing.Thing",
@@ -59,14 +59,14 @@ def test_what_a_configuration_describes_is_built_with_further_arguments_as_they_
     cfg = OmegaConf.create({"side": 3, "a": {"_target_": "vaegan.errors.UserError", "_args_": [["x", "${side}"]]}})
     built = instantiate(cfg)["a"]
     assert isinstance(built, UserError) and built.args == (["x", 3],) and type(built.args[0]) is list
-    fields = {"_target_": "vaegan.data.shards.Entry", "key": "k", "split": "val", "shard": "s.tar"}
+    fields = {"_target_": "vaegan.data.format.Entry", "key": "k", "split": "val", "shard": "s.tar"}
     assert instantiate(fields, columns=marker).columns is marker
     assert instantiate({**fields, "_partial_": True}, columns=marker)().columns is marker
 
 
 def test_settings_that_the_class_does_not_take_are_named():
-    with pytest.raises(UserError, match=r"FaceTraining.*colour"):
-        instantiate({"_target_": "vaegan.training.module.FaceTraining", "colour": 3})
+    with pytest.raises(UserError, match=r"StreamData.*colour"):
+        instantiate({"_target_": "vaegan.data.stream.StreamData", "colour": 3})
     with pytest.raises(OmegaConfBaseException, match="Missing mandatory value"):
         instantiate(OmegaConf.create({"_target_": "vaegan.errors.UserError", "_args_": ["???"]}))
 

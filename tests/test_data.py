@@ -13,7 +13,8 @@ from PIL import Image
 
 from vaegan.data.batches import CropBatches
 from vaegan.data.cache import cached_crops
-from vaegan.data.shards import find_data_set, read_index, read_pictures
+from vaegan.data.format import read_index, read_pictures
+from vaegan.data.storage import find_data_set
 from vaegan.errors import UserError
 
 

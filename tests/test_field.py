@@ -128,7 +128,7 @@ def test_a_moved_and_scaled_photo_moves_alike(face):
 
 
 def test_a_mirrored_photo_moves_alike(face):
-    from vaegan.data.labels import mirrored_mesh
+    from vaegan.faces.geometry import mirrored_mesh
 
     def mirrored(mesh):
         return torch.from_numpy(mirrored_mesh(mesh.numpy()))

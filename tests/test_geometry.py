@@ -7,7 +7,18 @@ import cv2
 import numpy as np
 import pytest
 
-from vaegan.faces.geometry import RIGID_POINTS, CropTransform, face_region, framing, head_pose, mesh_box, mesh_roll
+from vaegan.faces.blendshapes import BLENDSHAPES, MIRRORED_BLENDSHAPES
+from vaegan.faces.geometry import (
+    MIRRORED_POINTS,
+    RIGID_POINTS,
+    CropTransform,
+    face_region,
+    framing,
+    head_pose,
+    mesh_box,
+    mesh_roll,
+    mirrored_mesh,
+)
 
 REGIONS = [
     CropTransform(100.3, 80.7, 64.0, 0.0),
@@ -175,3 +186,14 @@ def test_head_pose_signs(labels):
     assert np.corrcoef(pose[:, 0], aside)[0, 1] < -0.9
     assert np.corrcoef(pose[:, 1], down)[0, 1] > 0.8
     assert np.corrcoef(pose[:, 2], [mesh_roll(mesh) for mesh in meshes])[0, 1] > 0.9
+
+
+def test_the_mirror_of_the_mirror_is_the_face_and_left_becomes_right():
+    generator = np.random.default_rng(0)
+    mesh = generator.random((3, 478, 3))
+    assert np.allclose(mirrored_mesh(mirrored_mesh(mesh)), mesh)
+    assert (MIRRORED_POINTS[[33, 133, 61, 468, 4, 10]] == [263, 362, 291, 473, 4, 10]).all()
+    assert (MIRRORED_BLENDSHAPES[MIRRORED_BLENDSHAPES] == np.arange(52)).all()
+    left, right = BLENDSHAPES.index("eyeBlinkLeft"), BLENDSHAPES.index("eyeBlinkRight")
+    assert MIRRORED_BLENDSHAPES[left] == right and MIRRORED_BLENDSHAPES[right] == left
+    assert sum(np.arange(52) != MIRRORED_BLENDSHAPES) == 2 * sum("Left" in name for name in BLENDSHAPES)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from prepare_sources import bytes_of, cut, index_of, people, photos_of_people
 
-from vaegan.data.labels import mirror_points, mirror_shapes, read_labels
+from vaegan.data.format import read_index, read_labels, read_pictures
 from vaegan.data.prepare import engine as engine_module
 from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.run import prepare
 from vaegan.data.prepare.settings import Settings
-from vaegan.data.shards import read_index, read_pictures
 from vaegan.errors import UserError
-from vaegan.faces.geometry import CropTransform
+from vaegan.faces.blendshapes import MIRRORED_BLENDSHAPES
+from vaegan.faces.geometry import MIRRORED_POINTS, CropTransform
 from vaegan.media import VideoReader, read_image, write_image
 
 
@@ -87,7 +87,7 @@ def test_mirrored_labels_are_those_of_the_mirrored_picture(mixed, tracker):
     # The landmarker itself is not quite symmetric; a wrong pairing of points would be off by many px.
     assert np.abs(region.to_crop(face.mesh, 96) - mirrored.mesh[0] * 96)[:, :2].max() < 6
     assert np.abs(face.blendshapes - mirrored.blendshapes[0]).mean() < 0.05
-    for index in (mirror_points(), mirror_shapes()):
+    for index in (MIRRORED_POINTS, MIRRORED_BLENDSHAPES):
         assert (index[index] == np.arange(len(index))).all()
 
 

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 from prepare_sources import bytes_of, copy, cut, index_of, people, photos_of_people
 
-from vaegan.data.prepare import gather
+from vaegan.data.prepare import jobs
 from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.run import prepare
 from vaegan.data.prepare.settings import Settings
@@ -51,7 +51,7 @@ def test_an_archive_cut_short_or_too_large_is_one_clear_line(data_dir, models_di
         prepare([archive], tmp_path / "set", workers=1)
     archive.write_bytes(whole)
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(gather.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(jobs.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(UserError, match=r"unpacks to 0 MiB, .* has 0 free: make room"):
         prepare([archive], tmp_path / "set", workers=1)
     assert not (tmp_path / "set").exists()

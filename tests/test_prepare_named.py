@@ -11,7 +11,7 @@ from prepare_sources import PEOPLE, copy, cut, index_of, photos_of_people
 
 from vaegan.data.prepare import engine as engine_module
 from vaegan.data.prepare.merge import read_rejected
-from vaegan.data.prepare.named import recognise
+from vaegan.data.prepare.public_datasets import recognise
 from vaegan.data.prepare.run import prepare
 from vaegan.data.prepare.settings import Settings
 from vaegan.errors import UserError
@@ -144,7 +144,7 @@ def test_archives_are_read_like_the_folder_in_them(lfw, models_dir, tmp_path):
 
 def test_shards_are_cropped_anew_inside_their_margin(data_dir, models_dir, tmp_path):
     """The shared stills at 1.6 become a tight set; labels move along, and agree with a fresh look at the crop."""
-    from vaegan.data.prepare.gather import _job
+    from vaegan.data.prepare.jobs import _job
     from vaegan.data.prepare.parts import read_part
     from vaegan.data.prepare.sources import shards
     from vaegan.faces.geometry import head_pose

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vaegan.data.prepare.scores import is_grey, near_across, near_duplicates
+from vaegan.data.quality import is_grey, near_across, near_duplicates
 
 
 def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from prepare_sources import bytes_of, cut, index_of, photos_of_people
 
-from vaegan.data.labels import read_labels
-from vaegan.data.prepare import gather
+from vaegan.data.format import read_labels
+from vaegan.data.prepare import jobs
 from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.run import prepare
 from vaegan.data.prepare.settings import Settings
@@ -74,8 +74,8 @@ def test_a_long_video_is_shared_among_processes(data_dir, models_dir, tmp_path, 
     cut(data_dir / "raw/videos/liveportrait_driving-d3.mp4", video, frames=40)
     settings = Settings(fps=12, min_shot=0.2)
     prepare([video.parent], tmp_path / "whole", settings, workers=1)
-    monkeypatch.setattr(gather, "RANGE", 0.5)
-    monkeypatch.setattr(gather, "LONG_BYTES", 0)
+    monkeypatch.setattr(jobs, "RANGE", 0.5)
+    monkeypatch.setattr(jobs, "LONG_BYTES", 0)
     assert prepare([video.parent], tmp_path / "one" / "set", settings, workers=1).jobs == 3
     prepare([video.parent], tmp_path / "two" / "set", settings, workers=2)
     assert bytes_of(tmp_path / "one" / "set") == bytes_of(tmp_path / "two" / "set")
@@ -91,7 +91,7 @@ def test_the_missing_end_of_a_long_video_is_told_once(data_dir, models_dir, tmp_
     video = tmp_path / "in" / "talk.mp4"
     cut(data_dir / "raw/videos/liveportrait_driving-d3.mp4", video, frames=50)
     video.write_bytes(video.read_bytes()[: video.stat().st_size * 4 // 10])
-    monkeypatch.setattr(gather, "RANGE", 0.5)
-    monkeypatch.setattr(gather, "LONG_BYTES", 0)
+    monkeypatch.setattr(jobs, "RANGE", 0.5)
+    monkeypatch.setattr(jobs, "LONG_BYTES", 0)
     assert prepare([video.parent], tmp_path / "set", Settings(fps=10, min_shot=0.2), workers=1).jobs == 3
     assert [entry.reason for entry in read_rejected(tmp_path / "set" / "rejected.csv")].count("damaged") == 1

@@ -6,8 +6,7 @@ import torch
 
 from vaegan.data.balance import draw_weights, expressions, still_weights
 from vaegan.data.batches import CropBatches, drawn
-from vaegan.data.labels import read_labels
-from vaegan.data.shards import read_index
+from vaegan.data.format import read_index, read_labels
 from vaegan.errors import UserError
 from vaegan.faces.blendshapes import BLENDSHAPES
 

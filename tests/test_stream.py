@@ -24,8 +24,6 @@ from vaegan.data.stream import StreamBatches, StreamData, read_shards
 from vaegan.errors import UserError
 from vaegan.training.callbacks import CheckpointsWithinEpochs
 
-pytest.importorskip("webdataset", reason="webdataset is not installed: pip install 'vaegan[stream]'")
-
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN, VAL, SHARD, SIZE = 90, 12, 16, 32
 

@@ -1,6 +1,7 @@
 """Classes named by a configuration (`_target_`): only those of this package are ever looked up and called."""
 
 import inspect
+import logging
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -10,6 +11,8 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from vaegan.errors import UserError
+
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs what becomes one line here
 
 
 def instantiate(node: Any, **extra: Any) -> Any:

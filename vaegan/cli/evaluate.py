@@ -93,7 +93,7 @@ def progress(items: Iterable, what: str, total: int) -> Iterator:
 
 
 def _data(name: str | None) -> Path | None:
-    from vaegan.data.shards import find_data_set
+    from vaegan.data.storage import find_data_set
     from vaegan.errors import UserError
 
     found = find_data_set(name or "faces")

@@ -55,7 +55,7 @@ def reproduce(
     figures_only: Annotated[bool, typer.Option("--figures-only", help="Draw, and measure nothing.")] = False,
 ) -> None:
     """Re-make figures 3, 5, 6, 7 and 8; measure what the paper claims."""
-    from vaegan.data.shards import find_data_set
+    from vaegan.data.storage import find_data_set
     from vaegan.errors import UserError
     from vaegan.evaluation.evaluate import Sources
     from vaegan.evaluation.protocol import FULL, HALF, QUICK, clip_files

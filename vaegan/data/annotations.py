@@ -6,9 +6,7 @@ in a field `vaegan` of each annotation, which other tools carry along or drop; w
 
 from __future__ import annotations
 
-import csv
 import json
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from vaegan.data.labels import FILE, POINTS, mesh_codes, read_labels, shape_codes, write_labels
-from vaegan.data.shards import Entry, read_pictures
+from vaegan.data.format import (
+    INDEX,
+    LABELS,
+    Columns,
+    Entry,
+    by_shard,
+    mesh_codes,
+    read_index,
+    read_labels,
+    read_pictures,
+    read_shard,
+    shape_codes,
+    write_index,
+    write_labels,
+)
 from vaegan.errors import UserError
 from vaegan.faces.blendshapes import BLENDSHAPES
-from vaegan.faces.geometry import FACE_POINTS, head_pose
+from vaegan.faces.geometry import FACE_POINTS, MESH_POINTS, head_pose
 from vaegan.media import atomic_path
 
 FORMATS = ("jsonl", "coco")
@@ -33,18 +44,16 @@ POSE = ("yaw", "pitch", "roll")
 DECIMALS = 4
 """Of coordinates in px: finer than the steps of labels.npz, so that what goes out comes back the same."""
 
-Row = dict[str, str]
-
 
 @dataclass
-class Face:
+class ToldFace:
     """A face as a file tells of it. mesh: (478, 3) in sides of the crop, nan where the file is silent; blendshapes:
     (52,) likewise; columns: of index.csv."""
 
     key: str
     mesh: np.ndarray
     blendshapes: np.ndarray
-    columns: Row = field(default_factory=dict)
+    columns: Columns = field(default_factory=dict)
 
 
 def write_annotations(folder: Path, output: Path, format: str, pictures: Path | None = None) -> int:
@@ -56,13 +65,14 @@ def write_annotations(folder: Path, output: Path, format: str, pictures: Path | 
     Raises:
         UserError: the set has no labels, or nothing can be written.
     """
-    rows = _index(folder)
-    labels = read_labels(folder, [row["key"] for row in rows])
+    entries = _entries(folder)
+    rows = [entry.columns for entry in entries]
+    labels = read_labels(folder, [entry.key for entry in entries])
     if labels is None:
-        raise UserError(f"{folder} has no {FILE}, so there is nothing to export: prepare it, or import annotations")
-    side = _side(folder, rows[0])
+        raise UserError(f"{folder} has no {LABELS}, so there is nothing to export: prepare it, or import annotations")
+    side = next(image for _, image in read_pictures(folder, entries[:1])).shape[0]
     faces = (
-        Face(
+        ToldFace(
             row["key"], np.round(mesh.astype(np.float64) * side, DECIMALS), np.round(shapes.astype(np.float64), 4), row
         )
         for row, mesh, shapes in zip(rows, labels.mesh, labels.blendshapes, strict=True)
@@ -72,7 +82,7 @@ def write_annotations(folder: Path, output: Path, format: str, pictures: Path | 
             lines = _to_json_lines(faces, side) if format == "jsonl" else _to_coco(rows, faces, folder.name, side)
             file.writelines(f"{line}\n" for line in lines)
         if pictures is not None:
-            _copy_pictures(folder, rows, pictures)
+            _copy_pictures(folder, entries, pictures)
     return len(rows)
 
 
@@ -87,11 +97,11 @@ def read_annotations(folder: Path, file: Path, format: str) -> tuple[int, int]:
     Raises:
         UserError: the file cannot be read, names pictures that are not there, or leaves some without labels.
     """
-    rows = {row["key"]: row for row in _index(folder)}
+    rows = {entry.key: entry.columns for entry in _entries(folder)}
     labels = read_labels(folder)
     keys = list(rows) if labels is None else labels.key.tolist()
     number = {key: i for i, key in enumerate(keys)}
-    codes = np.zeros((len(keys), POINTS, 3), np.int16) if labels is None else mesh_codes(labels.mesh)
+    codes = np.zeros((len(keys), MESH_POINTS, 3), np.int16) if labels is None else mesh_codes(labels.mesh)
     shapes = np.zeros((len(keys), 52), np.uint8) if labels is None else shape_codes(labels.blendshapes)
     known = np.full(len(keys), labels is not None)
     named, changed = set(), set()
@@ -122,31 +132,17 @@ def read_annotations(folder: Path, file: Path, format: str) -> tuple[int, int]:
         first = keys[int(known.argmin())]
         raise UserError(f"{file} leaves {int((~known).sum())} pictures of {folder} without labels, first {first}")
     if changed:
-        with atomic_path(folder / FILE) as path:
+        with atomic_path(folder / LABELS) as path:
             write_labels(path, keys, codes, shapes)
-        with atomic_path(folder / "index.csv") as path, open(path, "w", newline="", encoding="utf-8") as index:
-            writer = csv.DictWriter(index, list(next(iter(rows.values()))), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows.values())
+        with atomic_path(folder / INDEX) as path:
+            write_index(path, rows.values())
     return len(named), len(changed)
 
 
-def _index(folder: Path) -> list[Row]:
-    """The lines of index.csv."""
-    try:
-        with open(folder / "index.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if not rows or {"key", "shard", "split"} - rows[0].keys():
-            raise KeyError("it lacks lines or columns")
-    except (OSError, KeyError, csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{folder} is not a data set with an index.csv ({error}): prepare it first") from error
-    return rows
-
-
-def _side(folder: Path, row: Row) -> int:
-    """The side of the stored crops, px."""
-    entry = Entry(row["key"], row["split"], row["shard"], row)
-    return next(image for _, image in read_pictures(folder, [entry])).shape[0]
+def _entries(folder: Path) -> list[Entry]:
+    if not (folder / INDEX).is_file():
+        raise UserError(f"{folder} is not a data set with an {INDEX}: prepare it first")
+    return read_index(folder, None)
 
 
 def _box(mesh: np.ndarray) -> list[float]:
@@ -155,7 +151,7 @@ def _box(mesh: np.ndarray) -> list[float]:
     return np.round([*low, *(high - low)], 2).tolist()
 
 
-def _to_json_lines(faces: Iterator[Face], side: int) -> Iterator[str]:
+def _to_json_lines(faces: Iterator[ToldFace], side: int) -> Iterator[str]:
     for face in faces:
         yield json.dumps(
             {
@@ -172,23 +168,25 @@ def _to_json_lines(faces: Iterator[Face], side: int) -> Iterator[str]:
         )
 
 
-def _from_json_lines(file: Path) -> Iterator[Face]:
+def _from_json_lines(file: Path) -> Iterator[ToldFace]:
     with _annotations(file) as lines:
         for number, line in enumerate(lines, 1):
             try:
                 told = json.loads(line)
-                mesh = np.full((POINTS, 3), np.nan)
+                mesh = np.full((MESH_POINTS, 3), np.nan)
                 if "mesh" in told:
                     mesh[:] = np.asarray(told["mesh"], float) / float(told["side"])
                 shapes = _shapes(told.get("blendshapes", {}))
-                yield Face(str(told["key"]), mesh, shapes, {name: str(told[name]) for name in TAKEN if name in told})
+                yield ToldFace(
+                    str(told["key"]), mesh, shapes, {name: str(told[name]) for name in TAKEN if name in told}
+                )
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f"{file}, line {number}: not a face of a data set ({_said(error)})") from error
 
 
-def _to_coco(rows: list[Row], faces: Iterator[Face], name: str, side: int) -> Iterator[str]:
+def _to_coco(rows: list[Columns], faces: Iterator[ToldFace], name: str, side: int) -> Iterator[str]:
     """Written piece by piece: a list of a million meshes would not fit into memory."""
-    points = [f"mesh{i}" for i in range(POINTS)]
+    points = [f"mesh{i}" for i in range(MESH_POINTS)]
     face = {"id": 1, "name": "face", "supercategory": "person", "keypoints": points, "skeleton": []}
     yield f'{{"info": {json.dumps({"description": name})}, "categories": {json.dumps([face])}, "images": ['
     for i, row in enumerate(rows, 1):
@@ -204,7 +202,7 @@ def _to_coco(rows: list[Row], faces: Iterator[Face], name: str, side: int) -> It
             "bbox": box,
             "area": round(box[2] * box[3], 2),
             "iscrowd": 0,
-            "num_keypoints": POINTS,
+            "num_keypoints": MESH_POINTS,
             "keypoints": [n for x, y in face.mesh[:, :2].tolist() for n in (x, y, 2)],
             "vaegan": {
                 "depth": face.mesh[:, 2].tolist(),
@@ -215,24 +213,26 @@ def _to_coco(rows: list[Row], faces: Iterator[Face], name: str, side: int) -> It
     yield "]}"
 
 
-def _from_coco(file: Path) -> Iterator[Face]:
+def _from_coco(file: Path) -> Iterator[ToldFace]:
     with _annotations(file) as stream:
         try:
             content = json.load(stream)
             images = {image["id"]: image for image in content["images"]}
             for told in content["annotations"]:
                 image = images[told["image_id"]]
-                flat = np.asarray(told.get("keypoints") or np.zeros(3 * POINTS), float).reshape(POINTS, 3)
+                flat = np.asarray(told.get("keypoints") or np.zeros(3 * MESH_POINTS), float).reshape(MESH_POINTS, 3)
                 ours = told.get("vaegan") or {}
-                mesh = np.full((POINTS, 3), np.nan)
+                mesh = np.full((MESH_POINTS, 3), np.nan)
                 seen = flat[:, 2] > 0
                 mesh[seen, :2] = flat[seen, :2]
                 if "depth" in ours:
                     mesh[:, 2] = ours["depth"]
                 key = str(image["file_name"]).rsplit("/", 1)[-1].rsplit(".", 1)[0]
-                yield Face(key, mesh / float(image["width"]), _shapes(ours.get("blendshapes", {})))
+                yield ToldFace(key, mesh / float(image["width"]), _shapes(ours.get("blendshapes", {})))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{file} is not a COCO file of faces with {POINTS} keypoints ({_said(error)})") from error
+            raise UserError(
+                f"{file} is not a COCO file of faces with {MESH_POINTS} keypoints ({_said(error)})"
+            ) from error
 
 
 def _shapes(told: dict[str, Any]) -> np.ndarray:
@@ -251,15 +251,9 @@ def _said(error: Exception) -> str:
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
 
 
-def _copy_pictures(folder: Path, rows: list[Row], target: Path) -> None:
+def _copy_pictures(folder: Path, entries: list[Entry], target: Path) -> None:
     """The crops out of their tars, as they are."""
-    wanted = {row["key"] for row in rows}
     with atomic_path(target, folder=True) as new:
-        for shard in sorted({row["shard"] for row in rows}):
-            try:
-                with tarfile.open(folder / shard) as tar:
-                    for member in tar:
-                        if member.isfile() and member.name.rsplit(".", 1)[0] in wanted:
-                            (new / member.name).write_bytes(tar.extractfile(member).read())
-            except (tarfile.TarError, EOFError, FileNotFoundError) as error:
-                raise UserError(f"{folder / shard} is a broken shard ({error}): copy the data set again") from error
+        for shard, wanted in by_shard(entries).items():
+            for _, name, data in read_shard(folder / shard, wanted):
+                (new / name.rpartition(":")[2]).write_bytes(data)

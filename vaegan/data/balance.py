@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vaegan.data.check.findings import EYES, MOUTH, SMILE
 from vaegan.data.clip_frames import Clips
-from vaegan.data.labels import read_labels
-from vaegan.data.shards import Entry
+from vaegan.data.expression import CLOSED_EYES, OPEN_MOUTH, SMILE, eyes, mouth, smile
+from vaegan.data.format import Entry, read_labels, shape_codes
 from vaegan.errors import UserError
-from vaegan.faces.blendshapes import BLENDSHAPES
 
 KINDS = ("none", "source", "person", "expression", "pose")
 
@@ -23,20 +21,16 @@ ROUNDS = 50
 
 
 def expressions(shapes: np.ndarray) -> dict[str, np.ndarray]:
-    """Which faces smile, have their mouth open, close their eyes: bool (N,) each, as `vaegan check-data` counts them.
+    """Which faces smile, have their mouth open, close their eyes: bool (N,) each, see `expression`.
 
     Args:
-        shapes: uint8 (N, 52), blendshapes in 1/255. A face smiles above a mean mouthSmileLeft/Right of 0.4, its mouth
-            is open above a jawOpen of 0.15, its eyes are closed when both eyeBlinks are above 0.5.
+        shapes: uint8 (N, 52), blendshapes in 1/255.
     """
-
-    def value(name: str) -> np.ndarray:
-        return shapes[:, BLENDSHAPES.index(name)] / 255
-
+    shares = shapes / 255
     return {
-        "smile": (value("mouthSmileLeft") + value("mouthSmileRight")) / 2 > SMILE,
-        "open_mouth": value("jawOpen") > MOUTH,
-        "closed_eyes": np.minimum(value("eyeBlinkLeft"), value("eyeBlinkRight")) > EYES,
+        "smile": smile(shares) > SMILE,
+        "open_mouth": mouth(shares) > OPEN_MOUTH,
+        "closed_eyes": eyes(shares) > CLOSED_EYES,
     }
 
 
@@ -91,7 +85,7 @@ def still_weights(folder: Path, entries: list[Entry], kind: str, expression: dic
         source=[e.columns.get("source", "") for e in entries],
         person=[e.columns.get("person", "") for e in entries],
         yaw=np.array([float(e.columns.get("yaw") or 0) for e in entries]),
-        shapes=None if labels is None else np.rint(labels.blendshapes * 255).astype(np.uint8),
+        shapes=None if labels is None else shape_codes(labels.blendshapes),
         expression=expression,
     )
 

@@ -18,7 +18,7 @@ from filelock import FileLock
 from PIL import Image
 from rich.progress import Progress
 
-from vaegan.data.shards import Entry, fingerprint, read_pictures
+from vaegan.data.format import Entry, read_pictures, set_fingerprint
 from vaegan.errors import UserError
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ def cached_crops(folder: Path, entries: list[Entry], size: int) -> np.ndarray:
     Raises:
         UserError: a shard is broken, the disk is full, the cache folder cannot be written.
     """
-    target = cache_root() / f"{folder.name}-{size}-{fingerprint(folder, entries)}.npy"
+    target = cache_root() / f"{folder.name}-{size}-{set_fingerprint(folder, entries)}.npy"
     shape = (len(entries), size, size, 3)
     return built_once(target, lambda: mapped(target, shape), lambda: _build(target, folder, entries, size))
 

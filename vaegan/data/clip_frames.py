@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from vaegan.data.cache import cached_crops
-from vaegan.data.shards import data_folder, read_index
+from vaegan.data.format import INDEX, read_index, read_labels, shape_codes
+from vaegan.data.storage import data_folder
 from vaegan.errors import UserError
 from vaegan.tensors import to_float
 
@@ -81,7 +82,7 @@ def load_clips(settings: ClipSettings, split: str, size: int, min_cover: float =
         UserError: no such folder, no clips in it, no faces in them, a broken shard, a full disk.
     """
     folder = data_folder(settings.name)
-    if (folder / "index.csv").is_file():
+    if (folder / INDEX).is_file():
         return _prepared(folder, split, size, min_cover, settings.fps)
     return _raw(folder, settings, split, size, min_cover)
 
@@ -102,8 +103,6 @@ def _raw(folder: Path, settings: ClipSettings, split: str, size: int, min_cover:
 
 
 def _prepared(folder: Path, split: str, size: int, min_cover: float, fps: float) -> Clips:
-    from vaegan.data.labels import read_labels
-
     entries = [e for e in read_index(folder, split, min_cover) if e.columns.get("video")]
     if not entries:
         raise UserError(f"{folder} has no '{split}' frames of videos: prepare it from videos (vaegan prepare VIDEOS)")
@@ -114,7 +113,7 @@ def _prepared(folder: Path, split: str, size: int, min_cover: float, fps: float)
         person = entries[rows[0]].columns.get("person", "")
         clips += [FaceClip(name, person, rows[k]) for k in _steady(times[rows], fps)]
     labels = read_labels(folder, [e.key for e in entries])
-    shapes = None if labels is None else np.rint(labels.blendshapes * 255).astype(np.uint8)
+    shapes = None if labels is None else shape_codes(labels.blendshapes)
     yaw = np.array([float(e.columns.get("yaw") or 0) for e in entries], np.float32)
     return Clips(cached_crops(folder, entries, size), clips, fps, yaw, shapes)
 

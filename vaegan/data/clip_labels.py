@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vaegan.data.cache import built_once, cache_root, replacing
-from vaegan.data.labels import STEPS, mesh_codes, shape_codes
+from vaegan.data.format import STEPS, mesh_codes, shape_codes
 from vaegan.errors import UserError
 from vaegan.faces.tracker import Face, FaceTracker
 from vaegan.media import IMAGE_SUFFIXES, VideoReader, read_image

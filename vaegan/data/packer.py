@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from vaegan.data.clip_labels import ClipLabels, label_clip
-from vaegan.data.labels import read_labels
+from vaegan.data.format import read_index, read_labels, read_pictures
 from vaegan.data.pack import CROP, LEAST_INSIDE, SCALE, TILES, MeshCode
-from vaegan.data.shards import find_data_set, missing, read_index, read_pictures
+from vaegan.data.storage import data_folder
 from vaegan.errors import UserError
 from vaegan.faces.geometry import framing
 from vaegan.faces.tracker import FaceTracker
@@ -94,21 +94,18 @@ def write_pack(
 
 
 def _read_stills(name: str, min_cover: float, progress: Progress) -> Iterator[_Still]:
-    folder = find_data_set(name)
-    if folder is None:
-        raise missing(name)
+    folder = data_folder(name)
     for split in ("train", "val"):
         entries = read_index(folder, split, min_cover)
         labels = read_labels(folder, [entry.key for entry in entries])
         if labels is None:
             raise UserError(f"{folder} has no labels.npz: prepare it again, labels and all")
-        inside = _polygons(folder, labels.key)
         for i, picture in progress(read_pictures(folder, entries), f"{folder.name} {split}", len(entries)):
             size = picture.shape[0]
             place = framing(labels.mesh[i] * size, SCALE, True)
             corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float32)
-            if inside is not None:
-                _, shared = cv2.intersectConvexConvex(corners, inside[i].astype(np.float32) * size)
+            if labels.inside is not None:
+                _, shared = cv2.intersectConvexConvex(corners, labels.inside[i].astype(np.float32) * size)
                 corners = corners[:1] if shared is None else shared[:, 0]
             polygon = place.to_crop(corners.astype(np.float64), 1.0)
             polygon = np.concatenate([polygon, np.repeat(polygon[-1:], CORNERS - len(polygon), 0)])
@@ -117,19 +114,8 @@ def _read_stills(name: str, min_cover: float, progress: Progress) -> Iterator[_S
             yield _Still(place.crop(picture, CROP), mesh, shapes, polygon.astype(np.float16), split == "val")
 
 
-def _polygons(folder: Path, keys: np.ndarray) -> np.ndarray | None:
-    """Where the source picture's corners lie in each crop (N, 4, 2), for sets that say so."""
-    with np.load(folder / "labels.npz", allow_pickle=False) as file:
-        if "inside" not in file:
-            return None
-        row = {key: i for i, key in enumerate(file["key"].tolist())}
-        return file["inside"][[row[key] for key in keys.tolist()]]
-
-
 def _read_clips(name: str, tracker: FaceTracker, progress: Progress) -> Iterator[_Clip]:
-    folder = find_data_set(name)
-    if folder is None:
-        raise missing(name)
+    folder = data_folder(name)
     splits = {"train": False, "dev": True, "val": True}
     films = [
         (path, val)

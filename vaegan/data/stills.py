@@ -8,8 +8,9 @@ import torch
 
 from vaegan.data.balance import still_weights
 from vaegan.data.cache import cached_crops, resized
+from vaegan.data.format import read_index
 from vaegan.data.module import CachedData
-from vaegan.data.shards import find_data_set, missing, read_index
+from vaegan.data.storage import find_data_set, missing
 from vaegan.errors import UserError
 from vaegan.model import load_model
 from vaegan.tensors import to_uint8

@@ -8,14 +8,13 @@ read, and a run that goes on in the middle of an epoch reads only what it has no
 * `window` shards at a time are held in memory, as they were encoded, and shuffled together.
 """
 
-import csv
 import sys
-import tarfile
 import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,9 @@ from torch import Tensor
 
 from vaegan.data.batches import CropBatches
 from vaegan.data.cache import resized
+from vaegan.data.format import INDEX, index_lines, read_shard
 from vaegan.data.module import FaceData
-from vaegan.data.places import fetched, is_url, joined
-from vaegan.data.shards import IMAGE_SUFFIXES, find_data_set
+from vaegan.data.storage import fetched, find_data_set, is_url, joined
 from vaegan.errors import UserError
 from vaegan.media import decode_image
 from vaegan.tensors import to_float
@@ -106,20 +105,10 @@ def read_shards(place: str, split: str, min_cover: float = 0.0, limit: int = 0) 
         UserError: there is no index, or it names no such pictures.
     """
     keys: dict[str, list[bytes]] = {}
-    left = limit or float("inf")
-    index = joined(place, "index.csv")
-    try:
-        with fetched(index) as path, open(path, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                if left > 0 and row["split"] == split and float(row.get("cover") or 1) >= min_cover:
-                    keys.setdefault(row["shard"], []).append(row["key"].encode())
-                    left -= 1
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise UserError(
-            f"{index} is no index of a data set ({error}): streams need what `vaegan prepare` writes"
-        ) from (error)
+    for line in islice(index_lines(place, split, min_cover), limit or None):
+        keys.setdefault(line["shard"], []).append(line["key"].encode())
     if not keys:
-        raise UserError(f"no '{split}' pictures in {index}")
+        raise UserError(f"no '{split}' pictures in {joined(place, INDEX)}")
     return [Shard(str(joined(place, name)), np.array(found)) for name, found in keys.items()]
 
 
@@ -143,23 +132,12 @@ def read_encoded(shard: Shard, chosen: np.ndarray) -> list[bytes]:
 
 
 def _members(shard: Shard, chosen: np.ndarray, path: Path) -> list[bytes]:
-    try:
-        from webdataset.tariterators import group_by_keys, tar_file_expander
-    except ImportError as error:
-        raise UserError("streams are read with webdataset: pip install 'vaegan[stream]'") from error
-    wanted = {key.decode(): i for i, key in enumerate(shard.keys[chosen].tolist())}
-    found: list[bytes] = [b""] * len(chosen)
-    try:
-        with open(path, "rb") as stream:
-            for sample in group_by_keys(tar_file_expander([{"url": shard.place, "stream": stream}])):
-                i = wanted.pop(sample["__key__"], None)
-                if i is not None:
-                    found[i] = next(sample[ending] for ending in sample if f".{ending}" in IMAGE_SUFFIXES)
-    except (OSError, EOFError, StopIteration, tarfile.TarError, ValueError) as error:
-        raise UserError(f"{shard.place} is a broken shard ({error}): copy or prepare the data set again") from error
-    if wanted:
-        raise UserError(f"{shard.place} lacks {len(wanted)} pictures that index.csv names, first {min(wanted)}")
-    return found
+    place = {key.decode(): i for i, key in enumerate(shard.keys[chosen].tolist())}
+    found = {place[key]: data for key, _, data in read_shard(path, place)}
+    if len(found) < len(chosen):
+        lacking = min(key for key, i in place.items() if i not in found)
+        raise UserError(f"{shard.place} lacks {len(chosen) - len(found)} pictures that {INDEX} names, first {lacking}")
+    return [found[i] for i in range(len(chosen))]
 
 
 def read_crops(shards: list[Shard], size: int, limit: int = 0) -> np.ndarray:

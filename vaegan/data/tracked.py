@@ -16,7 +16,7 @@ import numpy as np
 from rich.progress import Progress
 
 from vaegan.data.cache import built_once, cache_root, check_room, mapped, replacing
-from vaegan.data.labels import shape_codes
+from vaegan.data.format import shape_codes
 from vaegan.data.prepare.settings import Settings
 from vaegan.data.prepare.sources import VIDEOS
 from vaegan.data.prepare.video import Shots

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vaegan.data.cache import cache_root, cached_crops
-from vaegan.data.shards import fingerprint, read_index, read_pictures
+from vaegan.data.format import read_index, read_labels, read_pictures, set_fingerprint
 from vaegan.errors import UserError
 from vaegan.faces.geometry import FACE_POINTS, framing
 from vaegan.media import atomic_path
@@ -60,19 +60,14 @@ def read_stills(
 
 def _framed(folder: Path, model: FaceModel) -> Framed:
     """Whether the data set has the model's framing already; the labels say how large the faces are in its crops."""
-    path = folder / "labels.npz"
-    if not path.is_file():
+    labels = read_labels(folder)
+    if labels is None:
         return Framed(whole=True)
-    with np.load(path, allow_pickle=False) as labels:
-        keys, code, basis = labels["key"], labels["mesh_code"], labels["mesh_basis"].T.astype(np.float32)
-        middle = labels["mesh_mean"].reshape(478, 3)
-    some = (code[:: max(1, len(code) // 500)].astype(np.float32) @ basis).reshape(-1, 478, 3) + middle
-    faces = some[:, :FACE_POINTS, :2]
+    faces = labels.mesh[:: max(1, len(labels.mesh) // 500), :FACE_POINTS, :2]
     scale = 1 / float(np.median((faces.max(1) - faces.min(1)).max(1)))
     if not model.framing.follow and abs(scale / model.framing.scale - 1) < SAME_SCALE:
         return Framed(whole=True)
-    meshes = (code.astype(np.float32) @ basis).reshape(-1, 478, 3) + middle
-    return Framed(whole=False, meshes=dict(zip(map(str, keys), meshes, strict=True)))
+    return Framed(whole=False, meshes=dict(zip(labels.key.tolist(), labels.mesh, strict=True)))
 
 
 def reconstruct(model: FaceModel, crops: np.ndarray) -> np.ndarray:
@@ -108,7 +103,7 @@ def pca_reconstruct(folder: Path, model: FaceModel, crops: np.ndarray) -> np.nda
 def _pca_basis(folder: Path, model: FaceModel) -> tuple[torch.Tensor, torch.Tensor]:
     entries = read_index(folder, "train", MIN_COVER)
     cut = "" if _framed(folder, model).whole else f"-{model.framing.scale:g}{'f' * model.framing.follow}"
-    name = f"{folder.name}-{model.size}{cut}-{fingerprint(folder, entries)}-pca{model.latent_dim}.npz"
+    name = f"{folder.name}-{model.size}{cut}-{set_fingerprint(folder, entries)}-pca{model.latent_dim}.npz"
     path = cache_root() / name
     if not path.is_file():
         crops = read_stills(folder, model, "train", None, 0)

@@ -1,5 +1,7 @@
 """The 52 blendshapes in the order in which MediaPipe's face landmarker puts them out."""
 
+import numpy as np
+
 _NAMES = """
 _neutral browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft
 cheekSquintRight eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight
@@ -12,3 +14,13 @@ mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft noseSneerRigh
 
 BLENDSHAPES: tuple[str, ...] = tuple(_NAMES.split())
 """Left and right are the subject's. The first, `_neutral`, carries nothing: expression is the other 51."""
+
+_SWAPPED = {"Left": "Right", "Right": "Left"}
+
+MIRRORED_BLENDSHAPES = np.array(
+    [
+        next((BLENDSHAPES.index(name.replace(side, other)) for side, other in _SWAPPED.items() if side in name), i)
+        for i, name in enumerate(BLENDSHAPES)
+    ]
+)
+"""Index (52,) such that `blendshapes[MIRRORED_BLENDSHAPES]` are those of the mirrored picture."""

@@ -14,8 +14,23 @@ import numpy as np
 FACE_POINTS = 468
 """The first 468 points of a mesh are the face; the ten after them are the irises, which turn within it."""
 
+MESH_POINTS = 478
+
 RIGHT_EYE, LEFT_EYE = (33, 133), (263, 362)
 """Outer and inner corner of the subject's right eye (left in the picture) and left eye."""
+
+# (a, b, n): the n points from a on are the mirror images of the n points from b on; all others lie in the middle.
+_MIRROR_RUNS = (
+    *((3, 248, 1), (7, 249, 1), (20, 250, 74), (95, 324, 56), (153, 380, 11), (165, 391, 3), (169, 394, 6)),
+    *((176, 400, 19), (196, 419, 1), (198, 420, 1), (201, 421, 47)),
+    *((468, 473, 1), (469, 476, 1), (470, 475, 1), (471, 474, 1), (472, 477, 1)),
+)
+
+MIRRORED_POINTS = np.arange(MESH_POINTS)
+"""Index (478,) of each point's mirror image: `mesh[MIRRORED_POINTS]` with x turned round is the mirrored face."""
+for _a, _b, _count in _MIRROR_RUNS:
+    MIRRORED_POINTS[_a : _a + _count] = np.arange(_b, _b + _count)
+    MIRRORED_POINTS[_b : _b + _count] = np.arange(_a, _a + _count)
 
 # The head's shape at points that hardly move with expression, looking straight into the camera: x, y, z in distances
 # of the outer eye corners. Generalised Procrustes mean of 1,058 labels of the shared faces, made symmetric, and
@@ -287,3 +302,10 @@ def head_pose(mesh: np.ndarray) -> tuple[float, float, float]:
     pitch = math.atan2(rotation[2, 1], rotation[2, 2])
     roll = math.atan2(rotation[1, 0], rotation[0, 0])
     return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
+
+
+def mirrored_mesh(mesh: np.ndarray) -> np.ndarray:
+    """Mesh (..., 478, 3) in sides of the crop, from its top left corner -> that of the mirrored crop."""
+    turned = mesh[..., MIRRORED_POINTS, :].copy()
+    turned[..., 0] = 1 - turned[..., 0]
+    return turned

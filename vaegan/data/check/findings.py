@@ -10,13 +10,11 @@ import numpy as np
 from vaegan.data.check.looked import Looked
 from vaegan.data.check.probe import Probe
 from vaegan.data.check.videos import Video
-from vaegan.data.prepare.scores import near_across, near_duplicates
+from vaegan.data.expression import CLOSED_EYES, OPEN_MOUTH, SMILE, TURNED
+from vaegan.data.quality import near_across, near_duplicates
 
-# Share of frames in 547 frames of 143 shared clips of people who talk: what a motion model will be driven with.
 TALKING = {"smile": 0.16, "open mouth": 0.28, "closed eyes": 0.10, "turned head": 0.22}
-SMILE, MOUTH, EYES, TURNED = 0.4, 0.15, 0.5, 15.0
-"""From which blendshape value on a face smiles (mean of both sides), a mouth is open (jawOpen), eyes are closed (both
-eyeBlinks), and from how many degrees of yaw a head is turned."""
+"""Shares of 547 frames of 143 shared clips of people who talk: what a motion model will be driven with."""
 
 FEW = 1000
 """Pictures below which a model of the paper's size learns them by heart."""
@@ -227,8 +225,8 @@ def expression_shares(looked: Looked) -> dict[str, float]:
     yaw = looked.column("yaw")
     return {
         "smile": float((smile[known] > SMILE).mean()),
-        "open mouth": float((looked.column("mouth")[known] > MOUTH).mean()),
-        "closed eyes": float((looked.column("eyes")[known] > EYES).mean()),
+        "open mouth": float((looked.column("mouth")[known] > OPEN_MOUTH).mean()),
+        "closed eyes": float((looked.column("eyes")[known] > CLOSED_EYES).mean()),
         "turned head": float((np.abs(yaw[np.isfinite(yaw)]) > TURNED).mean()),
     }
 

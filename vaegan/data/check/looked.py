@@ -7,16 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vaegan.data.prepare.scores import SHARPNESS_PX, is_grey, perceptual_hash, sharpness
-from vaegan.faces.blendshapes import BLENDSHAPES
+from vaegan.data import expression
+from vaegan.data.quality import SHARPNESS_PX, is_grey, perceptual_hash, sharpness
 from vaegan.faces.geometry import CropTransform
 
 PROBE_PX = 32
 PROBE_PICTURES = 2048
-
-SMILES = [BLENDSHAPES.index(name) for name in ("mouthSmileLeft", "mouthSmileRight")]
-JAW = BLENDSHAPES.index("jawOpen")
-BLINKS = [BLENDSHAPES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
 
 
 @dataclass
@@ -84,9 +80,9 @@ class Looked:
         yaw, pitch = (np.nan, np.nan) if pose is None else pose
         self.yaw.append(yaw)
         self.pitch.append(pitch)
-        self.smile.append(np.nan if shapes is None else float(shapes[SMILES].mean()))
-        self.mouth.append(np.nan if shapes is None else float(shapes[JAW]))
-        self.eyes.append(np.nan if shapes is None else float(shapes[BLINKS].min()))
+        for measure in (expression.smile, expression.mouth, expression.eyes):
+            column = getattr(self, measure.__name__)
+            column.append(np.nan if shapes is None else float(measure(shapes)))
         if probe:
             self.probed.append(len(self.key) - 1)
             self.thumbnails.append(square.crop(image, PROBE_PX))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import tarfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vaegan.data.check.looked import PROBE_PICTURES, Looked
-from vaegan.data.labels import Labels, read_labels
+from vaegan.data.format import LABELS, Labels, by_shard, read_index, read_labels, read_shard
 from vaegan.data.prepare.faces import large_faces
 from vaegan.data.prepare.sources import Item
 from vaegan.errors import UserError
@@ -26,26 +24,19 @@ MAX_YAW_APART = 4.0
 """Degrees, median; labels in their right order agree within one."""
 
 
-def look_at_set(folder: Path, looked: Looked, advance: Callable[[], None]) -> None:
+def look_at_set(folder: Path, looked: Looked, begin: Callable[[int], Callable[[], None]]) -> None:
     """Look at a set with index.csv: the pictures of its shards in their order, with labels where it has them.
 
     Raises:
         UserError: there is no index that can be read.
     """
-    try:
-        with open(folder / "index.csv", newline="", encoding="utf-8") as file:
-            rows = {row["key"]: row for row in csv.DictReader(file)}
-        shards: dict[str, dict[str, dict]] = {}
-        for key, row in rows.items():
-            shards.setdefault(row["shard"], {})[key] = row
-    except (KeyError, csv.Error, UnicodeDecodeError, OSError) as error:
-        raise UserError(
-            f"{folder / 'index.csv'} is not a data set index ({error}): prepare the data set again"
-        ) from error
+    entries = read_index(folder, None)
+    rows = {entry.key: entry.columns for entry in entries}
+    advance = begin(len(entries))
     looked.prepared = True
     labels, number = _labels(folder, rows, looked)
     probed = set(_spread(list(rows), PROBE_PICTURES))
-    for shard, wanted in sorted(shards.items()):
+    for shard, wanted in by_shard(entries).items():
         for key, data in _members(folder / shard, wanted, looked):
             row, where = rows[key], f"{shard}:{key}"
             advance()
@@ -72,7 +63,7 @@ def _labels(folder: Path, rows: dict, looked: Looked) -> tuple[Labels | None, di
     try:
         labels = read_labels(folder)
     except UserError as error:
-        looked.broken.append(("labels.npz", str(error)))
+        looked.broken.append((LABELS, str(error)))
         return None, {}
     if labels is None:
         return None, {}
@@ -80,7 +71,7 @@ def _labels(folder: Path, rows: dict, looked: Looked) -> tuple[Labels | None, di
     looked.unlabelled = sum(key not in number for key in rows)
     wrong = ~np.isfinite(labels.mesh).all((1, 2)) | (np.abs(labels.mesh[:, :468, :2] - 0.5).max((1, 2)) > 1.4)
     looked.broken += [
-        (f"labels.npz:{labels.key[i]}", "its mesh lies far outside the crop") for i in np.flatnonzero(wrong)
+        (f"{LABELS}:{labels.key[i]}", "its mesh lies far outside the crop") for i in np.flatnonzero(wrong)
     ]
     compared = _spread([key for key in number if rows.get(key, {}).get("yaw")], 200)
     if compared:
@@ -89,27 +80,19 @@ def _labels(folder: Path, rows: dict, looked: Looked) -> tuple[Labels | None, di
             why = (
                 f"the yaw of its meshes is {np.median(apart):.0f} degrees from index.csv's: they are of other pictures"
             )
-            looked.broken.append(("labels.npz", why))
+            looked.broken.append((LABELS, why))
     return labels, number
 
 
 def _members(path: Path, wanted: dict, looked: Looked) -> Iterator[tuple[str, bytes]]:
-    """Key and bytes of the pictures of a shard (a tar, or a single picture), noting what is missing."""
+    """Key and bytes of the pictures of a shard, noting what is missing."""
     found = set()
     try:
-        if path.suffix != ".tar":
-            found.update(wanted)
-            yield next(iter(wanted)), path.read_bytes()
-            return
-        with tarfile.open(path) as tar:
-            for member in tar:
-                key = member.name.rsplit(".", 1)[0]
-                if key in wanted and (file := tar.extractfile(member)) is not None:
-                    data = file.read()
-                    found.add(key)
-                    yield key, data
-    except (tarfile.TarError, OSError, EOFError) as error:
-        looked.broken.append((path.name, f"broken shard: {error}"))
+        for key, _, data in read_shard(path, wanted):
+            found.add(key)
+            yield key, data
+    except UserError as error:
+        looked.broken.append((path.name, f"broken shard: {error.__cause__}"))
     if len(found) < len(wanted):
         lost = sorted(set(wanted) - found)
         looked.broken.append((path.name, f"lacks {len(lost)} pictures that index.csv names, first {lost[0]}"))

@@ -14,6 +14,7 @@ from vaegan.data.check.looked import Looked
 from vaegan.data.check.pictures import Watcher, look_at_photos, look_at_set
 from vaegan.data.check.probe import Probe, run_probe
 from vaegan.data.check.videos import Video, look_at_videos
+from vaegan.data.format import INDEX
 from vaegan.data.prepare.sources import plain
 from vaegan.errors import UserError
 
@@ -51,10 +52,8 @@ def check_data(
         raise UserError(f"{folder}: no such folder; name a prepared data set, or a folder of photos or videos")
     looked, watcher, videos = Looked(), Watcher(), []
     begin = progress or (lambda total: lambda: None)
-    if (folder / "index.csv").is_file():
-        with open(folder / "index.csv", "rb") as file:
-            total = max(0, sum(1 for _ in file) - 1)
-        look_at_set(folder, looked, begin(total))
+    if (folder / INDEX).is_file():
+        look_at_set(folder, looked, begin)
     else:
         listing = plain(folder.resolve(), folder.resolve().name, "auto")
         if not len(listing):

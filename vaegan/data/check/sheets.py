@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from vaegan.data.check.looked import Looked, middle_square
+from vaegan.data.format import INDEX, read_shard
 from vaegan.errors import UserError
 from vaegan.media import VideoReader, decode_image, read_image
 
@@ -66,7 +67,7 @@ def _read(folder: Path, wheres: list[str]) -> dict[str, np.ndarray]:
     shards: dict[str, set[str]] = {}
     for where in wheres:
         shard, _, key = where.partition(":")
-        if (folder / "index.csv").is_file():
+        if (folder / INDEX).is_file():
             shards.setdefault(shard, set()).add(key)
             continue
         path, _, time = where.rpartition("@")
@@ -78,14 +79,7 @@ def _read(folder: Path, wheres: list[str]) -> dict[str, np.ndarray]:
         except UserError:
             continue  # it was readable before; the sheet has a white cell
     for shard, keys in shards.items():
-        if not shard.endswith(".tar"):
-            pictures |= {f"{shard}:{key}": read_image(folder / shard) for key in keys}
-            continue
-        with tarfile.open(folder / shard) as tar:
-            for member in tar:
-                key = member.name.rsplit(".", 1)[0]
-                if key in keys and (file := tar.extractfile(member)) is not None:
-                    pictures[f"{shard}:{key}"] = decode_image(file.read(), member.name)
-                    if len(pictures) == len(wheres):
-                        break
+        with suppress(UserError):  # a broken tar: what follows in it was not looked at either
+            for key, name, data in read_shard(folder / shard, keys):
+                pictures[f"{shard}:{key}"] = decode_image(data, name)
     return pictures

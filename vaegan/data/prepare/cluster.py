@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
-from vaegan.data.prepare.gather import Job
+from vaegan.data.prepare.jobs import Job
 from vaegan.data.prepare.settings import Settings
 from vaegan.errors import UserError
 

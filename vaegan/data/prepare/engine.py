@@ -13,10 +13,10 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from vaegan.data.places import joined
-from vaegan.data.prepare.gather import Job
+from vaegan.data.prepare.jobs import Job
 from vaegan.data.prepare.remote import at_hand
 from vaegan.data.prepare.settings import Settings
+from vaegan.data.storage import joined
 from vaegan.errors import UserError
 
 

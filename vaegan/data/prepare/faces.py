@@ -8,11 +8,11 @@ from functools import cache
 import cv2
 import numpy as np
 
-from vaegan.data.labels import mesh_codes, shape_codes
+from vaegan.data.format import mesh_codes, shape_codes
 from vaegan.data.prepare.parts import Rejected, Row, Sample
-from vaegan.data.prepare.scores import SHARPNESS_PX, is_grey, perceptual_hash, sharpness
 from vaegan.data.prepare.settings import Settings
 from vaegan.data.prepare.sources import Item
+from vaegan.data.quality import SHARPNESS_PX, is_grey, perceptual_hash, sharpness
 from vaegan.errors import UserError
 from vaegan.faces.backend import Backend
 from vaegan.faces.geometry import CropTransform, face_region, framing, head_pose, mesh_box

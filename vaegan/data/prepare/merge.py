@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import itertools
 import json
-import tarfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vaegan.data.labels import FILE, POINTS, write_labels
-from vaegan.data.prepare.parts import Part, Rejected, Row, Sample
-from vaegan.data.prepare.scores import near_duplicates
+from vaegan.data.format import INDEX, LABELS, ShardWriter, write_index, write_labels
+from vaegan.data.prepare.parts import Part, Rejected, Row
 from vaegan.data.prepare.settings import SPLITS, Settings, Splits
+from vaegan.data.quality import near_duplicates
+from vaegan.faces.geometry import MESH_POINTS
 
 SHARD_PICTURES = 4096
-COLUMNS = ("key", "split", "shard", *(f.name for f in fields(Row) if f.name != "split"))
-"""Columns of index.csv."""
 
 
 @dataclass
@@ -60,7 +57,9 @@ def merge(
     sequence = [i for split in SPLITS for i, row in enumerate(kept) if row.split == split]
     _write_pictures(parts, keep, named, sequence, out)
     named = [named[i] for i in sequence]
-    _write_index(out / "index.csv", named)
+    write_index(
+        out / INDEX, ({"key": key, "split": row.split, "shard": shard} | asdict(row) for key, shard, row in named)
+    )
     rejected.sort(key=lambda entry: (entry.source, entry.file, entry.reason))
     _write_rejected(out / "rejected.csv", rejected)
     about = {"name": name, "settings": settings.as_dict(), "pictures": Counter(row.split for row in kept)}
@@ -77,14 +76,14 @@ def _write_pictures(
     keys = [named[i][0] for i in sequence]
     if not keys:
         return
-    codes = np.lib.format.open_memmap(out / "codes.npy", "w+", np.int16, (len(keys), POINTS, 3))
+    codes = np.lib.format.open_memmap(out / "codes.npy", "w+", np.int16, (len(keys), MESH_POINTS, 3))
     shapes = np.zeros((len(keys), 52), np.uint8)
     samples = itertools.compress((sample for part in parts for sample in part.samples()), keep)
-    with _Shards(out) as shards:
+    with ShardWriter(out) as shards:
         for place, (key, shard, _), sample in zip(position, named, samples, strict=True):
-            shards.add(shard, key, sample)
+            shards.add(sample.row.split, shard, key, sample.image)
             codes[place], shapes[place] = sample.mesh, sample.shapes
-    write_labels(out / FILE, keys, codes, shapes)
+    write_labels(out / LABELS, keys, codes, shapes)
     del codes
     (out / "codes.npy").unlink()
 
@@ -187,44 +186,6 @@ def _name(rows: list[Row], name: str) -> list[tuple[str, str, Row]]:
         count[row.split] += 1
         filled[row.split] += 1
     return named
-
-
-class _Shards:
-    """Tars that are filled side by side, one of each split; their bytes depend on nothing but the pictures."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self.open: dict[str, tuple[str, tarfile.TarFile]] = {}
-
-    def __enter__(self) -> _Shards:
-        return self
-
-    def add(self, shard: str, key: str, sample: Sample) -> None:
-        split = sample.row.split
-        if split not in self.open or self.open[split][0] != shard:
-            self._close(split)
-            tar = tarfile.open(self.out / shard, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - filled until full
-            self.open[split] = (shard, tar)
-        member = tarfile.TarInfo(f"{key}.webp")
-        member.size = len(sample.image)
-        self.open[split][1].addfile(member, io.BytesIO(sample.image))
-
-    def _close(self, split: str) -> None:
-        if split in self.open:
-            self.open.pop(split)[1].close()
-
-    def __exit__(self, *exception) -> None:
-        for split in list(self.open):
-            self._close(split)
-
-
-def _write_index(path: Path, named: list[tuple[str, str, Row]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for key, shard, row in named:
-            values = asdict(row)
-            writer.writerow([key, values.pop("split"), shard, *values.values()])
 
 
 def _write_rejected(path: Path, rejected: list[Rejected]) -> None:

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from vaegan.data.places import answering, filesystem, is_url, joined
+from vaegan.data.format import INDEX
+from vaegan.data.storage import answering, filesystem, is_url, joined
 from vaegan.errors import UserError
 
 STATE = ".prepare"
@@ -178,4 +179,4 @@ class _Remote:
 
 
 def _index_last(path: Path) -> tuple[bool, str]:
-    return path.name == "index.csv", path.name
+    return path.name == INDEX, path.name

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vaegan.data.labels import POINTS
-from vaegan.data.places import opened, writing
-from vaegan.data.prepare.scores import HASH_BYTES
+from vaegan.data.quality import HASH_BYTES
+from vaegan.data.storage import opened, writing
+from vaegan.faces.geometry import MESH_POINTS
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ def write_part(path: str | Path, items: Iterator[Sample | Rejected], source: str
                 shapes.append(item.shapes)
                 hashes.append(item.hash)
         arrays = {
-            "mesh.npy": np.array(meshes, np.int16).reshape(-1, POINTS, 3),
+            "mesh.npy": np.array(meshes, np.int16).reshape(-1, MESH_POINTS, 3),
             "shapes.npy": np.array(shapes, np.uint8).reshape(-1, 52),
             "hashes.npy": np.array(hashes, np.uint8).reshape(-1, HASH_BYTES),
         }

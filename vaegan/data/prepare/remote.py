@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from fsspec import AbstractFileSystem
 
-from vaegan.data.labels import FILE
-from vaegan.data.places import answering, filesystem, is_url
+from vaegan.data.format import LABELS
 from vaegan.data.prepare.sources import Item
+from vaegan.data.storage import answering, filesystem, is_url
 from vaegan.errors import UserError
 
 _TABLES = {".csv", ".txt", ".mat", ".json"}
@@ -81,9 +81,9 @@ def at_hand(items: tuple[Item, ...]) -> Iterator[tuple[Item, ...]]:
             else:
                 _fetch(fs, remote, [item.path for item in local])
             if items[0].rows:
-                beside = str(PurePosixPath(remote[0]).with_name(FILE))
+                beside = str(PurePosixPath(remote[0]).with_name(LABELS))
                 if fs.exists(beside):
-                    fs.get_file(beside, str(Path(local[0].path).with_name(FILE)))
+                    fs.get_file(beside, str(Path(local[0].path).with_name(LABELS)))
         yield tuple(local)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from vaegan.data.labels import read_labels
+from vaegan.data.format import read_labels, read_shard
 from vaegan.data.prepare.faces import crop_for, sample, tracker_for
 from vaegan.data.prepare.parts import Rejected, Sample
 from vaegan.data.prepare.settings import Settings
@@ -25,41 +24,36 @@ def shard(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
     Args:
         item: `rows` are the lines of index.csv that lie in this tar, by key.
     """
-    folder = Path(item.path).parent
     rows = item.rows
-    labels = read_labels(folder, list(rows))
+    labels = read_labels(Path(item.path).parent, list(rows))
     number = {key: i for i, key in enumerate(rows)}
-    seen = set()
+    seen = 0
     try:
-        with tarfile.open(item.path) as tar:
-            for member in tar:
-                key = member.name.rsplit(".", 1)[0]
-                file = tar.extractfile(member) if key in rows else None
-                if file is None:
-                    continue
-                seen.add(key)
-                name = f"{item.file}/{member.name}"
-                try:
-                    image = decode_image(file.read(), name)
-                except UserError as error:
-                    yield Rejected(name, "unreadable", str(error))
-                    continue
-                if labels is None:
-                    face = next(iter(tracker_for(settings.tracker).detect(image)), None)
-                else:
-                    i = number[key]
-                    score = float(rows[key].get("presence") or 1)
-                    face = Face(labels.mesh[i] * image.shape[0], labels.blendshapes[i], score)
-                yield (
-                    Rejected(name, "no face")
-                    if face is None
-                    else _recropped(item, name, image, face, rows[key], settings)
+        for key, where, data in read_shard(Path(item.path), rows):
+            seen += 1
+            name = f"{item.file}/{where.rpartition(':')[2]}"
+            try:
+                image = decode_image(data, name)
+            except UserError as error:
+                yield Rejected(name, "unreadable", str(error))
+                continue
+            if labels is None:
+                face = next(iter(tracker_for(settings.tracker).detect(image)), None)
+            else:
+                i = number[key]
+                face = Face(
+                    labels.mesh[i] * image.shape[0], labels.blendshapes[i], float(rows[key].get("presence") or 1)
                 )
-    except (tarfile.TarError, EOFError, OSError) as error:
-        yield Rejected(item.file, "unreadable", f"the tar is broken ({error}); {len(seen)} of {len(rows)} were read")
+            if face is None:
+                yield Rejected(name, "no face")
+            else:
+                yield _recropped(item, name, image, face, rows[key], settings)
+    except UserError as error:
+        how = f"the tar is broken ({error.__cause__}); {seen} of {len(rows)} were read"
+        yield Rejected(item.file, "unreadable", how)
         return
-    if len(seen) < len(rows):
-        yield Rejected(item.file, "missing", "pictures that index.csv names", len(rows) - len(seen))
+    if seen < len(rows):
+        yield Rejected(item.file, "missing", "pictures that index.csv names", len(rows) - seen)
 
 
 def _recropped(

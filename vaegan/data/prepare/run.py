@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from vaegan.data.prepare.cluster import run_ray
 from vaegan.data.prepare.engine import part_path, run_local
-from vaegan.data.prepare.gather import Job, gather
+from vaegan.data.prepare.jobs import Job, gather
 from vaegan.data.prepare.merge import merge
 from vaegan.data.prepare.output import Output, open_output
 from vaegan.data.prepare.parts import read_part

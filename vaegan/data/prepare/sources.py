@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from vaegan.data.format import by_shard, read_index
 from vaegan.data.prepare.parts import Rejected
 from vaegan.errors import UserError
 
@@ -125,16 +125,8 @@ def shards(root: Path, source: str) -> Listing:
         UserError: the index is broken or names tars that are not there.
     """
     listing = Listing("shards")
-    tars: dict[str, dict[str, dict[str, str]]] = {}
-    try:
-        with open(root / "index.csv", newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                tars.setdefault(row["shard"], {})[row["key"]] = row
-    except (OSError, KeyError, csv.Error, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{root / 'index.csv'} is not a data set index ({error}): prepare the data set again"
-        ) from error
-    for name, rows in sorted(tars.items()):
+    for name, entries in by_shard(read_index(root, None)).items():
+        rows = {key: entry.columns for key, entry in entries.items()}
         if not (root / name).is_file():
             raise UserError(f"{root / name} is missing, but index.csv names it: copy the data set again")
         listing.shards.append(Item(str(root / name), name, source, source, rows=rows))

@@ -1,4 +1,4 @@
-"""Where data lies: local paths, or URLs (s3://, gs://, https://, memory://, ...) through fsspec."""
+"""Where data lies: data sets by name, local paths, and URLs (s3://, gs://, https://, memory://, ...) through fsspec."""
 
 from __future__ import annotations
 
@@ -14,6 +14,38 @@ from fsspec.core import url_to_fs
 
 from vaegan.errors import UserError
 from vaegan.media import atomic_path
+
+
+def find_data_set(name: str) -> Path | None:
+    """The folder of a data set: `name` itself if it is a folder, else $VAEGAN_DATA/name, else None."""
+    if Path(name).is_dir():
+        return Path(name).resolve()
+    root = os.environ.get("VAEGAN_DATA")
+    if root and (Path(root) / name).is_dir():
+        return (Path(root) / name).resolve()
+    return None
+
+
+def data_folder(name: str) -> Path:
+    """The folder of a data set, or UserError that says how to name or make one."""
+    folder = find_data_set(name)
+    if folder is None:
+        raise missing(name)
+    return folder
+
+
+SOURCES = {"imdb_wiki": "imdb_crop wiki_crop", "celeba": "celeba", "videos": "path/to/videos"}
+"""Data sets that have a configuration of their own, and what they are prepared from."""
+
+
+def missing(name: str) -> UserError:
+    """The error for a data set that `find_data_set` does not find, with what to do."""
+    root = os.environ.get("VAEGAN_DATA")
+    if name not in SOURCES:
+        return UserError(f"no data set '{name}': set VAEGAN_DATA to the folder that holds it, or give a path")
+    first = "" if root else "set VAEGAN_DATA to a folder for data sets, then "
+    command = f"vaegan prepare {SOURCES[name]} --output {root or '$VAEGAN_DATA'}/{name}"
+    return UserError(f"no data set '{name}' yet: {first}make it with `{command}`")
 
 
 def is_url(place: str | os.PathLike) -> bool:

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vaegan.data.places import answering, filesystem, is_url
-from vaegan.data.prepare.named import READERS, recognise
+from vaegan.data.format import INDEX
 from vaegan.data.prepare.parts import Rejected
+from vaegan.data.prepare.public_datasets import READERS, recognise
 from vaegan.data.prepare.remote import stand_in
 from vaegan.data.prepare.settings import Settings
 from vaegan.data.prepare.sources import Item, Listing, plain, shards
+from vaegan.data.storage import answering, filesystem, is_url
 from vaegan.errors import UserError
 from vaegan.media import VideoReader
 
@@ -92,7 +93,7 @@ def gather(
 def read_source(root: Path, name: str, kind: str) -> Listing:
     """List a folder or file as `kind`, or as what it looks like."""
     if kind == "auto" and root.is_dir():
-        kind = "shards" if (root / "index.csv").is_file() else recognise(root) or "auto"
+        kind = "shards" if (root / INDEX).is_file() else recognise(root) or "auto"
     if kind in ("auto", "photos", "videos"):
         return plain(root, name, kind)
     if not root.is_dir():
