@@ -5,7 +5,7 @@ import pytest
 from prepare_sources import bytes_of, cut, index_of, people, photos_of_people
 
 from vaegan.data.format import read_index, read_labels, read_pictures
-from vaegan.data.prepare import engine as engine_module
+from vaegan.data.prepare import jobs as jobs_module
 from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.run import prepare
 from vaegan.data.prepare.settings import Settings
@@ -117,26 +117,26 @@ def test_workers_do_not_change_a_byte(mixed, models_dir, tmp_path):
 def test_a_killed_run_goes_on_where_it_stopped(mixed, monkeypatch, tmp_path):
     source, folder, _ = mixed
     done = []
-    run_job = engine_module.run_job
+    run_job = jobs_module.run_job
 
-    def killed(job, *rest):
+    def killed(job, **rest):
         if len(done) == 1:
             raise KeyboardInterrupt
         done.append(job.id)
-        return run_job(job, *rest)
+        return run_job(job, **rest)
 
-    monkeypatch.setattr(engine_module, "run_job", killed)
+    monkeypatch.setattr(jobs_module, "run_job", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare([source], tmp_path / "set", Settings(min_shot=0.2), workers=1)
     assert not (tmp_path / "set" / "index.csv").exists()
 
-    def counted(job, *rest):
+    def counted(job, **rest):
         assert job.id not in done, "finished work is not repeated"
-        return run_job(job, *rest)
+        return run_job(job, **rest)
 
     with pytest.raises(UserError, match="unfinished run with other"):
         prepare([source], tmp_path / "set", Settings(min_shot=0.2, size=64), workers=1)
-    monkeypatch.setattr(engine_module, "run_job", counted)
+    monkeypatch.setattr(jobs_module, "run_job", counted)
     summary = prepare([source], tmp_path / "set", Settings(min_shot=0.2), workers=1)
     assert summary.resumed == 1
     assert bytes_of(tmp_path / "set") == bytes_of(folder)
@@ -153,7 +153,7 @@ def test_finished_work_survives_a_full_disk(mixed, monkeypatch, tmp_path):
         patch.setattr(output._Local, "publish", full)
         with pytest.raises(UserError, match="make room and run the same command again"):
             prepare([source], tmp_path / "set", Settings(min_shot=0.2), workers=1)
-    monkeypatch.setattr(engine_module, "run_job", None)  # nothing is left to be done
+    monkeypatch.setattr(jobs_module, "run_job", lambda *_, **__: pytest.fail("nothing is left to be done"))
     prepare([source], tmp_path / "set", Settings(min_shot=0.2), workers=1)
     assert bytes_of(tmp_path / "set") == bytes_of(folder)
 

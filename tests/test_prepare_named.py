@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prepare_sources import PEOPLE, copy, cut, index_of, photos_of_people
 
-from vaegan.data.prepare import engine as engine_module
+from vaegan.data.prepare import jobs as jobs_module
 from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.public_datasets import recognise
 from vaegan.data.prepare.run import prepare
@@ -154,7 +154,7 @@ def test_shards_are_cropped_anew_inside_their_margin(data_dir, models_dir, tmp_p
     item = type(item)(item.path, item.file, "faces", "faces", rows=keep)
     settings = Settings(scale=1.1, size=66, min_px=48)
     job = _job("shard", [item], settings)
-    engine_module.run_job(job, settings, tmp_path)
+    jobs_module.run_job(job, settings, tmp_path)
     part = read_part(tmp_path / f"{job.id}.part")
     assert len(part.rows) == 12
     for row, (old, sample) in zip(part.rows, zip(keep.values(), part.samples(), strict=True), strict=True):

@@ -54,20 +54,20 @@ def test_sources_and_output_by_url_give_the_same_bytes(memory, made, tmp_path):
 
 
 def test_a_run_to_a_url_goes_on_where_it_stopped(memory, made, monkeypatch, tmp_path):
-    from vaegan.data.prepare import engine
+    from vaegan.data.prepare import jobs
 
-    run_job, done = engine.run_job, []
+    run_job, done = jobs.run_job, []
 
-    def once(job, *rest):
+    def once(job, **rest):
         if done:
             raise KeyboardInterrupt
         done.append(job.id)
-        return run_job(job, *rest)
+        return run_job(job, **rest)
 
-    monkeypatch.setattr(engine, "run_job", once)
+    monkeypatch.setattr(jobs, "run_job", once)
     with pytest.raises(KeyboardInterrupt):
         prepare(["memory://bucket/in"], "memory://bucket/set", SETTINGS, workers=1)
-    monkeypatch.setattr(engine, "run_job", run_job)
+    monkeypatch.setattr(jobs, "run_job", run_job)
     with pytest.raises(UserError, match="unfinished run with other"):
         prepare(["memory://bucket/in"], "memory://bucket/set", Settings(size=64), workers=1)
     assert prepare(["memory://bucket/in"], "memory://bucket/set", SETTINGS, workers=1).resumed == 1

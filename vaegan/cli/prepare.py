@@ -63,10 +63,10 @@ def prepare(
     Stopped or killed, the same command goes on where it was.
     """
     from vaegan.data.prepare.jobs import KINDS
-    from vaegan.data.prepare.run import ENGINES
     from vaegan.data.prepare.run import prepare as run
     from vaegan.data.prepare.settings import parse_framing, parse_split
     from vaegan.data.storage import joined
+    from vaegan.jobs import ENGINES
 
     if kind not in KINDS:
         raise typer.BadParameter(f"{kind} is none of {', '.join(KINDS)}", param_hint="--kind")

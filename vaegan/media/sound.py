@@ -127,3 +127,23 @@ class Sound:
     def _lost(self, error: Exception | str) -> None:
         why = error if isinstance(error, str) else reason(error)
         warnings.warn(f"{self._path}: part of its sound cannot be read ({why}) and is missing", stacklevel=3)
+
+
+def sound_state(path: str | os.PathLike) -> str:
+    """ "good" when all sound of a file that has some decodes and lasts about as long as it says; else what is wrong."""
+    damage: list[str] = []
+    with open_media(path) as container:
+        stream = next(stream for stream in container.streams.audio if stream.codec_context is not None)
+        samples = 0
+        try:
+            for frame in decode(container, stream, damage):
+                samples += frame.samples
+        except (av.FFmpegError, ValueError) as error:
+            damage.append(str(error))
+        heard = samples / (stream.rate or 1)
+        named = float(stream.duration * stream.time_base) if stream.duration else 0.0
+    if damage:
+        return f"its sound is damaged ({damage[0]})"
+    if not samples or heard < named - max(0.5, 0.05 * named):
+        return f"its sound ends after {heard:.1f} of {named:.1f} s"
+    return "good"

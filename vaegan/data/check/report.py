@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +13,8 @@ import numpy as np
 
 from vaegan.data.check.run import Checked
 from vaegan.data.check.sheets import contact_sheets
-from vaegan.media import atomic_path, decode_image, encode_image, write_image
+from vaegan.media import atomic_path, decode_image, write_image
+from vaegan.reports import chart, png, write_page
 
 _BINS = {
     "yaw": np.arange(-60, 61, 5),
@@ -51,10 +49,21 @@ def write_report(checked: Checked, path: Path) -> list[Path]:
     path = path.with_suffix(".html")
     table = as_table(checked)
     sheets = contact_sheets(checked.folder, checked.looked) if len(checked.looked) else {}
-    charts = _charts(checked, table)
+    charts = _charts(table)
     files = [path, path.with_suffix(".png"), path.with_suffix(".json")]
-    with atomic_path(files[0]) as temporary:
-        temporary.write_text(_page(checked, charts, sheets), encoding="utf-8")
+    videos = [
+        (v.file, f"{v.width}x{v.height}", f"{v.fps:.3g}", f"{v.seconds:.2f}", v.sound, v.damage) for v in checked.videos
+    ]
+    write_page(
+        path,
+        "check.html",
+        name=table["folder"],
+        good=checked.good,
+        findings=checked.findings,
+        charts=charts,
+        sheets=sheets,
+        videos=videos,
+    )
     write_image(files[1], _stacked(decode_image(charts), sheets))
     with atomic_path(files[2]) as temporary:
         temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
@@ -107,33 +116,27 @@ def _histogram(values: np.ndarray, edges: np.ndarray | None) -> dict:
     return {"edges": [round(float(edge), 3) for edge in edges], "counts": counts.tolist()}
 
 
-def _charts(checked: Checked, table: dict) -> bytes:
+def _charts(table: dict) -> bytes:
     """The histograms as a PNG, 1152 px wide."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     drawn = list(table["histograms"].items())
     count = len(drawn) + 2
     rows = -(-count // 4)
-    figure = Figure(figsize=(14.4, 2.4 * rows), dpi=80, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = chart(1152, 192 * rows)
     axes = figure.subplots(rows, 4, squeeze=False).ravel()
     for axis, (title, counts) in zip(axes, (("splits", table["splits"]), ("sources", table["sources"])), strict=False):
         names = list(counts)[:10]
         axis.barh([name[:24] for name in names][::-1], [counts[name] for name in names][::-1], color="#4477aa")
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=7)
     for axis, (name, histogram) in zip(axes[2:], drawn, strict=False):
         axis.stairs(histogram["counts"], histogram["edges"], fill=True, color="#4477aa")
-        axis.set_title(_LABELS[name], fontsize=9)
+        axis.set_title(_LABELS[name], fontsize=7)
         if name == "per_person":
             axis.set_yscale("log")
     for axis in axes:
-        axis.tick_params(labelsize=7)
+        axis.tick_params(labelsize=6)
     for axis in axes[count:]:
         axis.set_axis_off()
-    target = io.BytesIO()
-    figure.savefig(target, format="png", metadata={"Software": None})
-    return target.getvalue()
+    return png(figure)
 
 
 def _stacked(charts: np.ndarray, sheets: dict[str, np.ndarray]) -> np.ndarray:
@@ -146,56 +149,3 @@ def _stacked(charts: np.ndarray, sheets: dict[str, np.ndarray]) -> np.ndarray:
     width = max(part.shape[1] for part in parts)
     padded = [cv2.copyMakeBorder(p, 0, 0, 0, width - p.shape[1], cv2.BORDER_CONSTANT, value=[255] * 3) for p in parts]
     return np.concatenate(padded)
-
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1160px; margin: 2em auto; padding: 0 1em; color: #222 }
-img { max-width: 100% } li { margin: .4em 0 } details { color: #555 }
-.spoils b { color: #b00020 } .mind b { color: #8a5a00 } .note b { color: #555 } ul { list-style: none; padding: 0 }
-table { border-collapse: collapse } td, th { padding: .1em .8em .1em 0; text-align: left }
-"""
-
-
-def _page(checked: Checked, charts: bytes, sheets: dict[str, np.ndarray]) -> str:
-    name = html.escape(checked.folder.resolve().name)
-    verdict = (
-        "Nothing here would spoil training." if checked.good else "This would spoil training: see the first lines."
-    )
-    findings = "\n".join(
-        f'<li class="{finding.level}"><b>{finding.level}</b> {html.escape(finding.about)}: {html.escape(finding.text)}'
-        f"{_examples(finding.examples)}</li>"
-        for finding in checked.findings
-    )
-    pictures = "\n".join(
-        f"<h2>{html.escape(title)}</h2>\n{_picture(encode_image(sheet, '.webp'), 'webp', title)}"
-        for title, sheet in sheets.items()
-    )
-    videos = "\n".join(
-        f"<tr><td>{html.escape(v.file)}</td><td>{v.width}x{v.height}</td><td>{v.fps:.3g}</td><td>{v.seconds:.2f}</td>"
-        f"<td>{html.escape(v.sound)}</td><td>{html.escape(v.damage)}</td></tr>"
-        for v in checked.videos
-    )
-    table = "<tr><th>video</th><th>px</th><th>frames/s</th><th>s</th><th>sound</th><th>damage</th></tr>"
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{name}</title><style>{_STYLE}</style></head><body>
-<h1>{name}</h1>
-<p>{verdict}</p>
-<ul>
-{findings}
-</ul>
-{_picture(charts, "png", "histograms")}
-{pictures}
-{f"<h2>videos</h2><table>{table}{videos}</table>" if videos else ""}
-</body></html>
-"""
-
-
-def _examples(examples: tuple[str, ...]) -> str:
-    if len(examples) < 2:
-        return ""
-    lines = "".join(f"<br>{html.escape(example)}" for example in examples)
-    return f"<details><summary>examples</summary>{lines}</details>"
-
-
-def _picture(data: bytes, kind: str, title: str) -> str:
-    return f'<img alt="{html.escape(title)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'

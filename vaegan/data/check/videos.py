@@ -5,16 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import av
 
 from vaegan.data.check.looked import Looked
 from vaegan.data.check.pictures import Watcher
 from vaegan.data.prepare.sources import Item
 from vaegan.errors import UserError
 from vaegan.media import VideoReader
-from vaegan.media.container import decode, open_media
+from vaegan.media.sound import sound_state
 
 FRAMES = 4
 """Frames of each video that are measured."""
@@ -62,27 +59,7 @@ def _look(item: Item, looked: Looked, watcher: Watcher) -> Video:
     damage = "its end or some of its frames cannot be decoded" if reader.truncated else ""
     if damage:
         looked.broken.append((item.file, damage))
-    sound = _sound(Path(item.path)) if whole.has_audio else "none"
+    sound = sound_state(item.path) if whole.has_audio else "none"
     if sound not in ("none", "good"):
         looked.broken.append((item.file, sound))
     return Video(item.file, whole.width, whole.height, float(whole.rate), seconds, sound, damage)
-
-
-def _sound(path: Path) -> str:
-    """Whether the sound decodes, and lasts about as long as the file says."""
-    damage: list[str] = []
-    with open_media(path) as container:
-        stream = next(stream for stream in container.streams.audio if stream.codec_context is not None)
-        samples = 0
-        try:
-            for frame in decode(container, stream, damage):
-                samples += frame.samples
-        except (av.FFmpegError, ValueError) as error:
-            damage.append(str(error))
-        heard = samples / (stream.rate or 1)
-        named = float(stream.duration * stream.time_base) if stream.duration else 0.0
-    if damage:
-        return f"its sound is damaged ({damage[0]})"
-    if not samples or heard < named - max(0.5, 0.05 * named):
-        return f"its sound ends after {heard:.1f} of {named:.1f} s"
-    return "good"

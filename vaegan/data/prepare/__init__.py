@@ -1,4 +1,4 @@
 """From raw photos and videos to a data set, step by step (`run.prepare`).
 
-gather (sources, named) -> engine (faces, video, reshard) -> parts -> merge.
+jobs (sources, public_datasets; each done by faces, video or reshard) -> parts -> merge.
 """

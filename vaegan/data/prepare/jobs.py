@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vaegan.data.format import INDEX
-from vaegan.data.prepare.parts import Rejected
+from vaegan.data.prepare.parts import Rejected, write_part
 from vaegan.data.prepare.public_datasets import READERS, recognise
-from vaegan.data.prepare.remote import stand_in
+from vaegan.data.prepare.remote import at_hand, stand_in
 from vaegan.data.prepare.settings import Settings
 from vaegan.data.prepare.sources import Item, Listing, plain, shards
-from vaegan.data.storage import answering, filesystem, is_url
+from vaegan.data.storage import answering, filesystem, is_url, joined
 from vaegan.errors import UserError
 from vaegan.media import VideoReader
 
@@ -45,7 +45,26 @@ class Job:
     id: str
 
 
-def gather(
+def part_path(folder: str | Path, job: Job) -> str | Path:
+    """Where the part of a job lies."""
+    return joined(folder, f"{job.id}.part")
+
+
+def run_job(job: Job, settings: Settings, folder: str | Path) -> tuple[int, int]:
+    """Do one job into its part in `folder`; returns how many files it had and how many crops they gave."""
+    from vaegan.data.prepare.faces import photo
+    from vaegan.data.prepare.reshard import shard
+    from vaegan.data.prepare.video import video
+
+    with at_hand(job.items) as items:
+        if job.kind == "photos":
+            found = (photo(item, settings) for item in items)
+        else:
+            found = (video if job.kind == "video" else shard)(items[0], settings)
+        return len(items), write_part(part_path(folder, job), found, items[0].source)
+
+
+def list_jobs(
     sources: Iterable[str | os.PathLike], kind: str, settings: Settings, state: Path
 ) -> tuple[list[Job], list[Rejected], list[str]]:
     """The jobs of all sources in order, files rejected at once, and a line on each source.

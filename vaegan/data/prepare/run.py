@@ -7,18 +7,15 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
-from vaegan.data.prepare.cluster import run_ray
-from vaegan.data.prepare.engine import part_path, run_local
-from vaegan.data.prepare.jobs import Job, gather
+from vaegan.data.prepare import jobs
 from vaegan.data.prepare.merge import merge
 from vaegan.data.prepare.output import Output, open_output
 from vaegan.data.prepare.parts import read_part
 from vaegan.data.prepare.settings import Settings, Splits
 from vaegan.errors import UserError
-
-ENGINES = ("local", "ray")
-_ENGINES = dict(zip(ENGINES, (run_local, run_ray), strict=True))
+from vaegan.jobs import run_jobs
 
 
 @dataclass
@@ -51,8 +48,8 @@ def prepare(
     Args:
         sources: folders, files or archives, by path or URL.
         output: a new or empty folder, or one in which an earlier run with the same settings was stopped; or its URL.
-        kind: what the sources are, one of gather.KINDS.
-        engine: one of ENGINES; the output is the same to the byte.
+        kind: what the sources are, one of jobs.KINDS.
+        engine: "local" or "ray"; the output is the same to the byte.
         workers: processes; None: one for each core.
         keep_near: keep near-duplicates.
         progress: told (files done, files in all, crops so far, files that an earlier run had done).
@@ -69,9 +66,9 @@ def prepare(
     sources = list(sources)
     about = {"settings": settings.as_dict(), "kind": kind, "sources": [str(s) for s in sources]}
     with open_output(output, about) as out:
-        jobs, rejected, lines = gather(sources, kind, settings, out.scratch)
-        resumed = _work(jobs, settings, out, _ENGINES[engine], workers, progress)
-        parts = [read_part(part_path(out.parts, job)) for job in jobs]
+        listed, rejected, lines = jobs.list_jobs(sources, kind, settings, out.scratch)
+        resumed = _work(listed, settings, out, engine, workers, progress)
+        parts = [read_part(jobs.part_path(out.parts, job)) for job in listed]
         fresh = out.scratch / "out"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
@@ -83,30 +80,31 @@ def prepare(
         out.publish(fresh)
     people = {row.person: row.split for _, _, row in merged.rows}
     pictures = Counter(row.split for _, _, row in merged.rows)
-    return Summary(pictures, Counter(people.values()), reasons, lines, resumed, len(jobs))
+    return Summary(pictures, Counter(people.values()), reasons, lines, resumed, len(listed))
 
 
 def _work(
-    jobs: list[Job],
+    listed: list[jobs.Job],
     settings: Settings,
     out: Output,
-    engine: Callable,
+    engine: str,
     workers: int,
     progress: Callable[[int, int, int, int], None] | None,
 ) -> int:
     """Do the jobs that have no part yet; returns how many had one."""
     finished = out.done()
-    todo = [job for job in jobs if f"{job.id}.part" not in finished]
-    total = sum(len(job.items) for job in jobs)
+    todo = [job for job in listed if f"{job.id}.part" not in finished]
+    total = sum(len(job.items) for job in listed)
     before = total - sum(len(job.items) for job in todo)
     done, crops = before, 0
     if progress:
         progress(done, total, crops, before)
-    for items, found in engine(todo, settings, out.parts, workers):
+    done_job = partial(jobs.run_job, settings=settings, folder=out.parts)
+    for items, found in run_jobs(done_job, todo, engine=engine, workers=workers):
         done, crops = done + items, crops + found
         if progress:
             progress(done, total, crops, before)
-    return len(jobs) - len(todo)
+    return len(listed) - len(todo)
 
 
 def _reasons(rejected) -> Counter:
