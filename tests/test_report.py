@@ -19,7 +19,7 @@ from vaegan.evaluation.result_report import curves, in_words
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import VideoReader, VideoWriter, decode_image, read_image
 from vaegan.model import load_model
-from vaegan.pipeline import Frame, Settings
+from vaegan.pipeline import Frame, TransferSettings
 from vaegan.portrait import crop_picture, read_portrait
 from vaegan.samples import find_photo
 from vaegan.storyboard import Thinned
@@ -117,7 +117,7 @@ class Result:
     """A transfer whose frames a test makes up: what `ResultMeasure` reads of one."""
 
     def __init__(self, photo, model, **settings):
-        self.photo, self.model, self.settings = photo, model, Settings(**settings)
+        self.photo, self.model, self.settings = photo, model, TransferSettings(**settings)
         self.show_driver, self.rate, self.reference_pose = True, Fraction(25), photo.pose
 
     def measured(self, results, drivers):

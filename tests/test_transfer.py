@@ -13,7 +13,7 @@ import vaegan.sources
 from vaegan.errors import UserError
 from vaegan.media import Frame
 from vaegan.motion import Motion
-from vaegan.pipeline import Settings, Transfer, animate, pose_note
+from vaegan.pipeline import Transfer, TransferSettings, animate, pose_note
 from vaegan.portrait import BATCH
 from vaegan.render import build_renderer
 from vaegan.render.view import resize
@@ -29,7 +29,7 @@ def driver(tmp_path):
 
 
 def run(driver, photo=PHOTO, model=None, show_driver=False, **options):
-    return Transfer(photo, driver, model or PoolModel(), Settings(**options), SquareTracker(), show_driver)
+    return Transfer(photo, driver, model or PoolModel(), TransferSettings(**options), SquareTracker(), show_driver)
 
 
 def finished(job):
@@ -160,7 +160,12 @@ def test_real_photo_and_clip(data_dir, models_dir, tmp_path):
 
     clip = data_dir / "raw/videos/liveportrait_driving-d3.mp4"
     job = Transfer(
-        data_dir / "photos/deepface_img1.jpg", clip, PoolModel(), Settings(end=0.7), FaceTracker(), show_driver=True
+        data_dir / "photos/deepface_img1.jpg",
+        clip,
+        PoolModel(),
+        TransferSettings(end=0.7),
+        FaceTracker(),
+        show_driver=True,
     )
     frames, motion = finished(job)
     assert len(frames) == 21 and motion.lost == 0 and job.has_audio
@@ -301,7 +306,7 @@ def test_motion_of_another_model_is_refused(driver, tmp_path):
 )
 def test_impossible_settings_are_refused(option, value):
     with pytest.raises(UserError, match=r"^\S+ .*use|frames per second"):
-        Settings(**{option: value})
+        TransferSettings(**{option: value})
 
 
 def test_pose_difference_is_measured_where_the_framing_leaves_it():
@@ -338,7 +343,7 @@ def test_notes_are_told_to_whoever_takes_only_the_pictures(driver, caplog):
 def test_outcome_is_known_only_at_the_end(driver):
     frames = run(driver, end=0.4).frames()
     next(frames)
-    with pytest.raises(ValueError, match="not over"):
+    with pytest.raises(ValueError, match="last frame"):
         frames.outcome()
     assert len(list(frames)) == 9 and len(frames.outcome().motion) == 10
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoWriter, check_output, write_image
-from vaegan.pipeline import Note, Settings, Transfer, choose_device
+from vaegan.pipeline import Note, Transfer, TransferSettings, choose_device
 from vaegan.samples import find_driver, find_photo
 from vaegan.storyboard import Storyboard
 
@@ -76,7 +76,7 @@ def transfer(
 
     photo, driver: files, or names of what ships; output: None: PHOTO_DRIVER.mp4 in this folder
     model: a loaded one, a shipped name or a model folder, loaded onto `device`
-    motion, reference, strength, smooth, start, end, fps, size: see `vaegan.pipeline.Settings`
+    motion, reference, strength, smooth, start, end, fps, size: see `vaegan.pipeline.TransferSettings`
     no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
     storyboard, save_motion, report: also write one picture (driver over result), the motion, a page of figures
     dry_run: check everything and say what would be done, in Result.plan
@@ -84,7 +84,7 @@ def transfer(
     on_note: called with what the user may want to mend; on_progress: with frames done and, where known, frames in all
     Raises UserError for what the user can mend; no file is left half written.
     """
-    settings = Settings(motion, reference, strength, smooth, start, end, fps, size)
+    settings = TransferSettings(motion, reference, strength, smooth, start, end, fps, size)
     photo = find_photo(photo)
     output = Path(output or f"{photo.stem}_{Path(driver).resolve().stem}.mp4")
     if isinstance(model, (str, Path)):

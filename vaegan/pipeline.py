@@ -36,7 +36,7 @@ POSE_DEGREES = 15
 
 
 @dataclass(frozen=True)
-class Settings:
+class TransferSettings:
     """What the options of `transfer` set.
 
     motion: "relative": z_p + (z_t - z_ref); "absolute": z_p + (z_t - mean of the clip's z), so that the driver's
@@ -120,7 +120,7 @@ class Outcome:
     reference_pose: np.ndarray
 
 
-class Run(Iterator[Frame]):
+class Frames(Iterator[Frame]):
     """The frames of a transfer, made in a thread of its own a little ahead of the caller; close it to stop early."""
 
     def __init__(self, frames: Generator[Frame, None, Outcome]) -> None:
@@ -140,7 +140,7 @@ class Run(Iterator[Frame]):
     def outcome(self) -> Outcome:
         """What all frames came to. Raises ValueError before the last of them has been taken."""
         if self._outcome is None:
-            raise ValueError("the run is not over")
+            raise ValueError("the last frame has not been taken")
         return self._outcome
 
 
@@ -162,7 +162,7 @@ class Transfer:
         photo: str | Path | np.ndarray,
         driver: Driver,
         model: FaceModel,
-        settings: Settings | None = None,
+        settings: TransferSettings | None = None,
         tracker: FaceTracker | None = None,
         show_driver: bool = False,
     ) -> None:
@@ -174,7 +174,7 @@ class Transfer:
             from vaegan.faces.tracker import FaceTracker
 
             tracker = FaceTracker()
-        self.model, self.tracker, self.settings = model, tracker, settings or Settings()
+        self.model, self.tracker, self.settings = model, tracker, settings or TransferSettings()
         s = self.settings
         opened = self._open(driver)
         self.given = opened if isinstance(opened, Motion) else None
@@ -215,13 +215,13 @@ class Transfer:
         """Whether the whole driver is read before the first frame of the result."""
         return self.given is None and not self.settings.streams
 
-    def frames(self, on_read: Callable[[int], None] = lambda frames: None) -> Run:
+    def frames(self, on_read: Callable[[int], None] = lambda frames: None) -> Frames:
         """The result, frame by frame.
 
         on_read: called with the number of further driver frames read, where `reads_first`
         Raises UserError when the driver shows no face.
         """
-        return Run(self._frames(on_read))
+        return Frames(self._frames(on_read))
 
     def _frames(self, on_read: Callable[[int], None]) -> Generator[Frame, None, Outcome]:
         if self.given is not None:
@@ -319,14 +319,14 @@ def animate(
     photo: file, shipped name, or uint8 (H, W, 3)
     driver: video, folder of pictures, motion file, shipped motion's name, Motion, or an iterator of (time, picture)
     model: a loaded model, a shipped name or a model folder; device: for one that is loaded here
-    options: the fields of `Settings`, as the options of `transfer`
+    options: the fields of `TransferSettings`, as the options of `transfer`
     Raises UserError.
     """
     if isinstance(model, (str, Path)):
         from vaegan.model import load_model
 
         model = load_model(model, device=choose_device(device))
-    run = Transfer(photo, driver, model, Settings(**options), tracker)
+    run = Transfer(photo, driver, model, TransferSettings(**options), tracker)
     for note in run.notes:
         log.warning(note.text)
     return _images(run)

@@ -1,4 +1,4 @@
-"""A clip on one picture: evenly spread frames in columns, the driver over the result, times below."""
+"""A clip on one picture: evenly spaced frames in columns, the driver over the result, times below."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ import numpy as np
 
 COLUMNS = 8
 TILE_PX = 192
+"""Side of a frame on the storyboard."""
+
 LABEL_PX = 28
+"""Height of the line of times."""
+
 T = TypeVar("T")
 
 
 class Thinned(Generic[T]):
-    """Evenly spread items of a sequence whose length is not known beforehand, never more than `most`."""
+    """Evenly spaced items of a sequence of unknown length, at most `most` of them."""
 
     def __init__(self, most: int) -> None:
         self.most, self.kept = most, []
         self._every, self._seen = 1, 0
 
     def add(self, make: Callable[[], T]) -> None:
-        """The next item; it is made only where it is kept."""
+        """The next item; made only if it is kept."""
         if self._seen % self._every == 0:
             self.kept.append(make())
             if len(self.kept) > self.most:
@@ -32,14 +36,14 @@ class Thinned(Generic[T]):
 
 
 class Storyboard:
-    """Collects frames of a clip whose length is not known beforehand, never more than four times the columns."""
+    """Collects frames of a clip of unknown length, at most four times the columns."""
 
     def __init__(self, columns: int = COLUMNS, tile_px: int = TILE_PX) -> None:
         self.columns, self.tile_px = columns, tile_px
         self._frames: Thinned[tuple[float, list[np.ndarray]]] = Thinned(4 * columns)
 
     def add(self, time: float, rows: list[np.ndarray]) -> None:
-        """time: seconds; rows: square uint8 pictures (any size, 3), top to bottom, as many for every frame."""
+        """time: seconds; rows: square uint8 pictures (any size, 3), top to bottom, the same number for every frame."""
         side = (self.tile_px, self.tile_px)
         self._frames.add(lambda: (time, [cv2.resize(row, side, interpolation=cv2.INTER_AREA) for row in rows]))
 

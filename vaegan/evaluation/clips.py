@@ -101,7 +101,7 @@ def read_subject(path: Path, model: FaceModel, tracker: FaceTracker, observer: O
 
 def reduced(pictures: Iterable[np.ndarray], size: int) -> np.ndarray:
     """Pictures uint8 (256, 256, 3) -> (N, size, size, 3)."""
-    return np.stack([resize(picture.astype(np.float32) / 255, size) for picture in pictures])
+    return np.stack([resize(picture, size) for picture in pictures])
 
 
 def frames_of(system: str, photo: Subject, clip: DrivingClip, model: FaceModel) -> np.ndarray:

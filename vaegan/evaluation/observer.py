@@ -12,7 +12,7 @@ from vaegan.render.view import resize
 
 ANALYSIS_PX = 256
 STRIDES = {"identity_dlib": 4}
-"""dlib's network takes a tenth of a second for a face: of the frames that are embedded it is shown one in so many."""
+"""dlib's network takes a tenth of a second for a face: of the frames that are embedded it sees every fourth."""
 
 
 class Observer:
@@ -43,7 +43,7 @@ class Observer:
     def _observe(self, frames: Iterable[np.ndarray], find, every: int) -> Observed:
         faces, embedded = [], []
         for number, frame in enumerate(frames):
-            picture = enlarged(frame)
+            picture = resize(frame, ANALYSIS_PX)
             faces.append(find(picture))
             if self.embedders and number % every == 0:
                 embedded.append((picture, faces[-1]))
@@ -67,8 +67,3 @@ def _vectors(embedder: FaceEmbedder, frames: list[tuple[np.ndarray, Face | None]
     rows = np.full((len(frames), vectors.shape[1]), np.nan)
     rows[[face is not None for _, face in frames]] = vectors
     return rows
-
-
-def enlarged(frame: np.ndarray) -> np.ndarray:
-    """A square frame uint8 (S, S, 3) at 256 px, the way `transfer` enlarges a decoded crop; larger ones are reduced."""
-    return frame if frame.shape[0] == ANALYSIS_PX else resize(frame.astype(np.float32) / 255, ANALYSIS_PX)

@@ -16,7 +16,7 @@ from vaegan.faces.drawing import draw_outline
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import read_image, write_image
 from vaegan.model import FaceModel
-from vaegan.pipeline import Settings, Transfer
+from vaegan.pipeline import Transfer, TransferSettings
 from vaegan.portrait import read_portrait
 from vaegan.reports import grid
 from vaegan.storyboard import TILE_PX, Storyboard
@@ -74,7 +74,7 @@ def draw_figures(
             files[name] = grid(rows)
     tracker, outlining = FaceTracker(), FaceTracker(smoothing=False)
     for name, model in (("figure7.webp", models.vaegan), ("figure8.webp", models.vae)):
-        run = Transfer(photo, driver, model, Settings(size=SIZE_PX), tracker, show_driver=True)
+        run = Transfer(photo, driver, model, TransferSettings(size=SIZE_PX), tracker, show_driver=True)
         board = Storyboard()
         outlining.reset()
         with closing(run.frames()) as frames:

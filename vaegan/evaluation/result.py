@@ -9,7 +9,7 @@ import numpy as np
 from vaegan.errors import UserError
 from vaegan.evaluation import metrics
 from vaegan.evaluation.embedders import FaceEmbedder, MobileFaceNet
-from vaegan.evaluation.observer import ANALYSIS_PX, enlarged
+from vaegan.evaluation.observer import ANALYSIS_PX
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import head_pose
 from vaegan.faces.tracker import Face, FaceTracker
@@ -105,16 +105,16 @@ class ResultMeasure:
             self.left_out.append("likeness and smile: the tracker that measures sees no face in the photo's crop")
         elif self.embedder is not None:
             self.photo_vector = self.embedder(large, face.mesh)
-            small = enlarged(resize(large.astype(np.float32) / 255, run.model.size))
+            small = resize(resize(large, run.model.size), ANALYSIS_PX)
             at_size = _largest(self.of_result, small)
             if at_size is not None:
                 self.still = float(self.embedder(small, at_size.mesh) @ self.photo_vector)
 
     def add(self, frame: Frame) -> None:
         """One frame, in its order."""
-        picture = enlarged(frame.crop)
+        picture = resize(frame.crop, ANALYSIS_PX)
         face = self.of_result.track(picture)
-        seen = self.of_driver.track(enlarged(frame.driver)) if frame.driver is not None else None
+        seen = self.of_driver.track(resize(frame.driver, ANALYSIS_PX)) if frame.driver is not None else None
         if self.frames % EMBED_EVERY == 0:
             self._compare_with_photo("result", picture, face)
             self._compare_with_photo("driver", frame.driver, seen)
@@ -135,7 +135,7 @@ class ResultMeasure:
 
     def _compare_with_photo(self, whose: str, picture: np.ndarray | None, face: Face | None) -> None:
         if self.photo_vector is not None and face is not None:
-            self.likeness[whose][0] += float(self.embedder(enlarged(picture), face.mesh) @ self.photo_vector)
+            self.likeness[whose][0] += float(self.embedder(resize(picture, ANALYSIS_PX), face.mesh) @ self.photo_vector)
             self.likeness[whose][1] += 1
 
     def _compare_smiles(self, face: Face | None, seen: Face | None) -> None:

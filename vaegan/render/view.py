@@ -41,7 +41,11 @@ def build_view(name: str, size: int) -> View:
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """A float picture (S, S, 3) in [0, 1] as uint8 (size, size, 3): Lanczos up, area average down, before rounding."""
+    """A picture (S, S, 3), uint8 or float in [0, 1], as uint8 (size, size, 3): Lanczos up, area average down."""
+    if image.dtype == np.uint8:
+        if image.shape[0] == size:
+            return image
+        image = image.astype(np.float32) / 255
     if image.shape[0] != size:
         method = cv2.INTER_LANCZOS4 if size > image.shape[0] else cv2.INTER_AREA
         image = cv2.resize(image, (size, size), interpolation=method)

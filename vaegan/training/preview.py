@@ -28,7 +28,7 @@ class TransferPreview(pl.Callback):
 
     Args:
         driver: a video; empty: the first clip of $VAEGAN_DATA/clips/dev. photos: how many validation crops to move.
-        frames: at most so many.
+        frames: at most this many of the driver.
     """
 
     def __init__(self, folder: Path, driver: str, photos: int, frames: int):
