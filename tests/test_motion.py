@@ -10,9 +10,10 @@ from safetensors.numpy import load_file, save_file
 from standin import PoolModel, SquareTracker, film, picture, talking
 
 from vaegan.errors import UserError
+from vaegan.faces.geometry import CropTransform
 from vaegan.motion import Motion, MotionRecorder, delta
 from vaegan.motion_file import FORMAT
-from vaegan.portrait import watch
+from vaegan.portrait import DriverFrame, Portrait, watch
 from vaegan.sources import VideoSource
 
 
@@ -130,6 +131,16 @@ def test_changing_the_reference_twice_is_changing_it_once(wiggle):
     np.testing.assert_allclose(detour.deltas, direct.deltas, atol=1e-5)
     np.testing.assert_allclose(detour.placement, direct.placement, atol=1e-5)
     assert not direct.deltas[7].any() and not direct.placement[7].any()
+
+
+def test_placement_of_a_following_model_is_that_of_its_crop():
+    """Not of the mesh box, which grows when the jaw drops."""
+    face = SquareTracker().detect(picture())[0]
+    crops = [CropTransform(80, 70, 50, 0.0), CropTransform(90, 70, 100, 0.1)]
+    recorder = MotionRecorder(PoolModel(scale=1.25, follow=True), Fraction(25))
+    frames = [DriverFrame(t, True, Portrait(face, crop, np.zeros(192, np.float32))) for t, crop in enumerate(crops)]
+    placement = recorder.add(frames).placement
+    assert placement[1] == pytest.approx([10 / 40, 0, np.log(2), 0.1], abs=1e-6)
 
 
 def test_placement_from_a_larger_face_is_counted_in_its_sizes():

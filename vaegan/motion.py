@@ -283,12 +283,14 @@ class MotionRecorder:
 
     def add(self, frames: list[DriverFrame]) -> Steps:
         """The next frames of the driver. Returns how they move."""
-        rows = np.zeros(len(frames), self._type)
+        rows, framing = np.zeros(len(frames), self._type), self.model.framing
         for row, frame in zip(rows, frames, strict=True):
             row["time"], row["found"] = frame.time, frame.found
             if (seen := frame.portrait) is not None:
                 row["box"], row["pose"], row["z"] = seen.box, seen.pose, seen.z
                 row["crop"] = seen.crop.cx, seen.crop.cy, seen.crop.side, seen.crop.roll
+                if framing.follow:  # the crop holds still when the jaw drops, the mesh box grows
+                    row["box"] = row["crop"] / (1, 1, framing.scale, 1)
         self._bytes += rows.tobytes()
         if self._began is None:
             self._began = frames[0].time
