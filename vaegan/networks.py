@@ -205,4 +205,6 @@ class Heads(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """z: float (N, latent) -> mesh (N, 478, 3) in sides of the crop, blendshapes (N, 52) in [0, 1], not clipped."""
-        return self.mesh(z).view(-1, self.POINTS, 3), self.blendshapes(z)
+        with torch.autocast(z.device.type, enabled=False):  # half precision moves points by a tenth of a pixel
+            z = z.float()
+            return self.mesh(z).view(-1, self.POINTS, 3), self.blendshapes(z)

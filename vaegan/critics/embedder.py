@@ -67,7 +67,7 @@ class Embedder(nn.Module):
 
         The similarity is the least-squares fit to the five points (Umeyama 1991, in the plane).
         """
-        points = mesh[:, POINTS, :2].float()
+        points = mesh[:, list(POINTS), :2].float()
         middle, target_middle = points.mean(1, keepdim=True), self._target.mean(0)
         p, q = points - middle, self._target - target_middle
         spread = q.square().sum()

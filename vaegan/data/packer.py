@@ -27,6 +27,12 @@ FITTED = 20_000
 CORNERS = 8
 """Of the polygon that two squares share, at most."""
 
+
+def label_tracker() -> FaceTracker:
+    """What labels clips: the teacher where its weights are at hand, else our own tracker; unsmoothed."""
+    return FaceTracker(smoothing=False)
+
+
 Progress = Callable[[Iterable, str, int], Iterable]
 
 

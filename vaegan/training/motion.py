@@ -1,0 +1,399 @@
+"""A VAE + GAN whose latent carries motion: what is added to a stranger's latent must mean the same there.
+
+The networks are the paper's. Beside its losses, two linear heads read mesh and blendshapes off the latent, and for
+strangers z_p + z_b - z_a, a and b two frames of one clip, frozen critics say whether what is drawn has the photo's
+identity and the movement that was asked for.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torchvision.utils import make_grid
+
+from vaegan import losses
+from vaegan.critics.embedder import Embedder
+from vaegan.critics.landmarker import Landmarker
+from vaegan.critics.lpips import load_lpips, lpips_distance
+from vaegan.data.pack_data import Batch
+from vaegan.ema import averaged
+from vaegan.errors import UserError
+from vaegan.model import FaceModel, Framing, load_model
+from vaegan.motion import delta
+from vaegan.networks import VAE, Discriminator, Heads
+from vaegan.tensors import to_float, to_uint8
+from vaegan.training.card import model_card
+from vaegan.training.following import heads_figures
+from vaegan.training.module import Finished, TrainingModule
+from vaegan.training.schedule import learning_rate_factor
+
+CHECK_EVERY = 50
+"""Steps between two looks whether the gradient is finite: each look waits for the graphics card."""
+
+EMA_EVERY = 4
+"""Steps between two updates of the average."""
+
+
+class MotionAutoencoder(TrainingModule):
+    """One step: D on real crops, reconstructions and strangers, then VAE and heads with all verdicts.
+
+    Args:
+        name: of the kind of model.
+        framing: `scale` and `follow` of the crops. networks: of the VAE. discriminator: of D.
+        regions: by how much more than 1 pixels weigh: `features` (mouth, eyes), `brows`.
+        weights: of the loss terms, 0 switches one off: `kl`, `lpips`; of the heads `mesh`, `depth`, `blendshapes`,
+            `openings`; of the critics `critic_mesh`, `critic_blendshapes`, `critic_openings`, `identity`; `cycle`; of
+            D `adversarial`, `feature`, `r1`; `rebuilt`, the share of the critics' terms that reconstructions have
+            where strangers have 1.
+        strangers: whether z_p + z_b - z_a is drawn and judged at all.
+        optimizer: as of `Autoencoder`, betas alike.
+        gan, critics: `start` and `ramp`, shares of the run after and over which their terms come in; gan also `form`
+            and `r1_every`; critics also `share`, of reconstructions they look at, and `jitter` of where they look.
+        ema_decay: of the averaged networks that are validated and exported.
+
+    Raises:
+        UserError: networks that cannot be built so, or a critic whose weights are not at hand.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        framing: dict[str, Any],
+        networks: dict[str, Any],
+        discriminator: dict[str, Any],
+        regions: dict[str, float],
+        weights: dict[str, float],
+        strangers: bool,
+        optimizer: dict[str, Any],
+        gan: dict[str, Any],
+        critics: dict[str, float],
+        ema_decay: float,
+    ):
+        super().__init__(name)
+        self.automatic_optimization = False
+        try:
+            vae, self.discriminator = VAE(**networks), Discriminator(**discriminator)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model configuration: {error}") from error
+        self.networks = nn.ModuleDict({"vae": vae, "heads": Heads(vae.config["latent"])})
+        self.networks["vae"].to(memory_format=torch.channels_last)
+        self.discriminator.to(memory_format=torch.channels_last)
+        self.framing = Framing(float(framing["scale"]), bool(framing["follow"]))
+        self.size = vae.config["size"]
+        self.regions, self.weights, self.strangers = regions, weights, strangers
+        self.optimizer, self.gan, self.critics = optimizer, gan, critics
+        self.ema = averaged(self.networks, ema_decay**EMA_EVERY)
+        w = weights
+        self.perceptual = load_lpips().to(memory_format=torch.channels_last)
+        judged = w["critic_mesh"] + w["critic_blendshapes"] + w["critic_openings"] > 0
+        self.landmarker = Landmarker(critics["jitter"]) if judged else None
+        self.embedder = Embedder() if w["identity"] > 0 else None
+        self.register_buffer("point_weights", losses.point_weights(), persistent=False)
+        self._frames: list[tuple[Tensor, ...]] = []
+        self._photos: tuple[Tensor, ...] | None = None
+
+    # ---- start and end
+
+    def begin(self, data: pl.LightningDataModule, start_from: str | None) -> None:
+        if start_from:
+            start = load_model(start_from)
+            try:
+                self.networks["vae"].load_state_dict(start.vae.state_dict())
+            except RuntimeError as error:
+                raise UserError(f"start_from={start_from} has other layers than this configuration") from error
+            if start.has_heads:
+                self.networks["heads"].load_state_dict(start.head_maps.state_dict())
+            self.images_before = int(start.training.get("images_seen", 0))
+        if not start_from or not start.has_heads:
+            mean = torch.from_numpy(data.train.pack.mesh[:20_000].astype(np.float32).mean(0))
+            self.networks["heads"].mesh.bias.data.copy_(mean.flatten())
+        self.ema.module.load_state_dict(self.networks.state_dict())
+
+    def compiled(self) -> list[nn.Module]:
+        return [self.networks["vae"], self.discriminator]
+
+    def export(self, folder: Path, run: Finished) -> Path:
+        last = run.curve[-1] if run.curve else {}
+        training = {
+            "kind": self.name,
+            "data": run.source,
+            "command": run.command,
+            "images_seen": self.images_before + self.images_seen,
+            "images_seen_in_this_run": self.images_seen,
+            "start_from": run.start_from,
+            "hours": round(run.seconds / 3600, 3),
+            "weights": self.weights,
+            "seed": run.seed,
+            "validation": {name: round(value, 4) for name, value in last.items() if name not in ("images", "step")},
+        }
+        average = self.ema.module
+        model = FaceModel(average["vae"], self.framing, run.name, training, average["heads"])
+        return model.save(
+            folder / "model", card=model_card("VAE + GAN with heads for mesh and blendshapes", run, training)
+        )
+
+    # ---- training
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        o = self.optimizer
+        return [
+            torch.optim.Adam(self.networks.parameters(), lr=o["lr"], betas=tuple(o["betas"]), fused=True),
+            torch.optim.Adam(self.discriminator.parameters(), lr=o["d_lr"], betas=tuple(o["d_betas"]), fused=True),
+        ]
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        self.ema.n_averaged = self.ema.n_averaged.cpu()  # it is read at every update, which must not halt the card
+
+    def rate(self) -> float:
+        """The factor on both learning rates at this step."""
+        o = self.optimizer
+        return learning_rate_factor(self.progress.step, self.progress.value, o["warmup_steps"], o["schedule"])
+
+    def ramp(self, of: dict[str, float]) -> float:
+        """0 before the share `start` of the run, then rising to 1 over the share `ramp`."""
+        return min(1.0, max(0.0, (self.progress.value - of["start"] + 1e-6) / max(1e-6, of["ramp"])))
+
+    def training_step(self, batch: Batch, index: int) -> None:
+        optimizers = self.optimizers()
+        for optimizer, lr in zip(optimizers, (self.optimizer["lr"], self.optimizer["d_lr"]), strict=True):
+            optimizer.param_groups[0]["lr"] = lr * self.rate()
+        w, crops = self.weights, batch["crops"].contiguous(memory_format=torch.channels_last)
+        n = len(crops)
+        vae, heads = self.networks["vae"], self.networks["heads"]
+        mu, logvar = (part.float() for part in vae.encoder(crops))
+        z = mu + torch.randn_like(mu) * (0.5 * logvar).exp()
+        stranger = self._strangers(mu, batch) if self.strangers and batch["pairs"] else None
+        drawn = z if stranger is None else torch.cat([z, stranger["z"]])
+        logits = vae.decoder(drawn).float()
+        pictures = torch.sigmoid(logits)
+        terms = self._rebuilding(logits[:n], pictures[:n], mu, logvar, heads(mu), batch)
+        ramp = self.ramp(self.critics)
+        if ramp > 0:
+            terms |= {name: ramp * value for name, value in self._judged(pictures, stranger, batch).items()}
+            if stranger is not None and w["cycle"] > 0:
+                again, _ = vae.encoder(pictures[n:].contiguous(memory_format=torch.channels_last))
+                terms["cycle"] = ramp * w["cycle"] * losses.cycle_distance(again, stranger["z"])
+        shown = {}
+        ramp = self.ramp(self.gan) if w["adversarial"] + w["feature"] > 0 else 0.0
+        if ramp > 0:
+            shown = self._train_discriminator(optimizers[1], crops, pictures.detach())
+            self.discriminator.requires_grad_(False)
+            verdict, features = self.discriminator(pictures.contiguous(memory_format=torch.channels_last))
+            with torch.no_grad():
+                _, wanted = self.discriminator(crops)
+            self.discriminator.requires_grad_(True)
+            terms["adversarial"] = ramp * w["adversarial"] * losses.adversarial_loss(verdict, self.gan["form"])
+            terms["feature"] = ramp * w["feature"] * losses.feature_matching([f[:n] for f in features], wanted)
+        loss = sum(terms.values())
+        optimizers[0].zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(self.networks.parameters(), self.optimizer["clip"])
+        if self.progress.step % CHECK_EVERY == 0 and not torch.isfinite(norm):
+            raise UserError(
+                f"training diverged: the gradient is not finite at step {self.progress.step}; lower model.optimizer.lr "
+                "and go on from the last checkpoint"
+            )
+        optimizers[0].step()
+        if self.progress.step % EMA_EVERY == 0:
+            self.ema.update_parameters(self.networks)
+        if self.progress.step % self.trainer.log_every_n_steps == 0:
+            shown |= {"loss": loss, "grad_norm": norm}
+            for name, value in (terms | shown).items():
+                self.log(f"train/{name}", value.detach(), on_step=True, on_epoch=False)
+            self.log("train/lr", self.optimizer["lr"] * self.rate(), on_step=True, on_epoch=False)
+        self.count(n)
+
+    def _strangers(self, mu: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Photos, three quarters of them stills, with each pair's motion, there and back: latents, what is asked."""
+        n, p, device = len(mu), batch["pairs"], mu.device
+        photo = torch.randint(max(1, n - 2 * p), (2 * p,), device=device)
+        photo[: p // 2] = torch.randint(n, (p // 2,), device=device)
+        first, second = torch.arange(n - 2 * p, n - p, device=device), torch.arange(n - p, n, device=device)
+        before, after = torch.cat([first, second]), torch.cat([second, first])
+
+        def moved(values: Tensor) -> Tensor:
+            return values[photo] + values[after] - values[before]
+
+        return {
+            "z": moved(mu),
+            "mesh": moved(batch["mesh"]),
+            "blendshapes": moved(batch["blendshapes"]).clamp(0, 1),
+            "photo": photo,
+        }
+
+    def _rebuilding(
+        self,
+        logits: Tensor,
+        pictures: Tensor,
+        mu: Tensor,
+        logvar: Tensor,
+        read: tuple[Tensor, Tensor],
+        batch: Batch,
+    ) -> dict[str, Tensor]:
+        """Weighted terms of the crops themselves: reconstruction, code, heads."""
+        w, crops, inside, mesh = self.weights, batch["crops"], batch["inside"], batch["mesh"]
+        weights = losses.region_weights(mesh, self.size, **self.regions) * inside
+        terms = {
+            "bce": losses.reconstruction_bce(logits, crops, weights),
+            "kl": w["kl"] * losses.kl_divergence(mu, logvar),
+        }
+        if w["lpips"] > 0:
+            seen = pictures * inside + crops * (1 - inside)
+            terms["lpips"] = w["lpips"] * lpips_distance(self.perceptual, seen, crops).float().mean()
+        if w["mesh"] > 0:
+            terms["mesh"] = w["mesh"] * losses.mesh_distance(read[0][..., :2], mesh[..., :2], self.point_weights)
+            depth = losses.mesh_distance(read[0][..., 2:], mesh[..., 2:], torch.ones_like(self.point_weights))
+            terms["depth"] = w["depth"] * depth
+        if w["blendshapes"] > 0:
+            terms["blendshapes"] = w["blendshapes"] * losses.blendshape_distance(read[1], batch["blendshapes"])
+        if w["openings"] > 0:
+            terms["openings"] = w["openings"] * losses.opening_distance(read[0].float(), mesh)
+        return terms
+
+    def _judged(self, pictures: Tensor, stranger: dict[str, Tensor] | None, batch: Batch) -> dict[str, Tensor]:
+        """Weighted verdicts of the frozen critics on strangers, and on a share of the reconstructions."""
+        w, n = self.weights, len(batch["crops"])
+        step = max(1, round(1 / self.critics["share"])) if self.critics["share"] > 0 else n + 1
+        rebuilt = torch.arange(self.progress.step % step, n, step, device=pictures.device)
+        groups = [(w["rebuilt"], pictures[:n][rebuilt], batch["mesh"][rebuilt], batch["blendshapes"][rebuilt], rebuilt)]
+        if stranger is not None:
+            groups.append((1.0, pictures[n:], stranger["mesh"], stranger["blendshapes"], stranger["photo"]))
+        groups = [group for group in groups if len(group[1]) and group[0] > 0]
+        if not groups:
+            return {}
+        share, looked, mesh, shapes, photo = zip(*groups, strict=True)
+        counts = [len(part) for part in looked]
+        looked, mesh = torch.cat(looked), torch.cat(mesh)
+        terms: dict[str, Tensor] = {}
+        if self.landmarker is not None:
+            seen, logits = (part.split(counts) for part in self.landmarker(looked, mesh))
+            for k, wanted, m, b, s in zip(share, mesh.split(counts), seen, logits, shapes, strict=True):
+                found = {
+                    "critic_mesh": losses.mesh_distance(m, wanted[..., :2], self.point_weights, at_most=0.05),
+                    "critic_blendshapes": losses.blendshape_distance(b.sigmoid(), s),
+                    "critic_openings": losses.opening_distance(m, wanted, at_most=4.0),
+                }
+                for name, value in found.items():
+                    terms[name] = terms.get(name, 0.0) + k * w[name] * value
+        if self.embedder is not None:
+            with torch.no_grad():
+                real = self.embedder(batch["crops"], batch["mesh"] * self.size)
+            faces = self.embedder(looked, mesh.clamp(-0.2, 1.2) * self.size).split(counts)
+            for k, face, rows in zip(share, faces, photo, strict=True):
+                terms["identity"] = terms.get("identity", 0.0) + k * w["identity"] * losses.identity_distance(
+                    face, real[rows]
+                )
+        return terms
+
+    def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor) -> dict[str, Tensor]:
+        """One step of D on real crops (N, 3, S, S) and detached fakes; returns its loss terms."""
+        penalised = self.weights["r1"] > 0 and self.progress.step % self.gan["r1_every"] == 0
+        real_input = crops.detach().requires_grad_(penalised)
+        with torch.autocast(crops.device.type, enabled=torch.is_autocast_enabled(crops.device.type) and not penalised):
+            real, _ = self.discriminator(real_input)
+            fake, _ = self.discriminator(fakes.contiguous(memory_format=torch.channels_last))
+        terms = {"d_loss": losses.discriminator_loss(real, fake, self.gan["form"])}
+        loss = terms["d_loss"]
+        if penalised:
+            terms["r1"] = losses.r1_penalty(real, real_input)
+            loss = loss + self.weights["r1"] * self.gan["r1_every"] * terms["r1"]
+        optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        optimizer.step()
+        terms["d_accuracy"] = losses.d_accuracy(real.detach(), fake.detach())
+        return terms
+
+    # ---- validation
+
+    def on_validation_epoch_start(self) -> None:
+        self._frames, self._photos = [], None
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Figures of the averaged networks: reconstructions of stills here, motion of clips at the end."""
+        average, crops = self.ema.module, batch["crops"].contiguous(memory_format=torch.channels_last)
+        mu = average["vae"].encoder(crops)[0].float()
+        still = batch["clip"] < 0
+        frames = (~still).nonzero()[:, 0]
+        if len(frames):
+            mesh, shapes = average["heads"](mu[frames])
+            labels = batch["mesh"][frames], batch["blendshapes"][frames]
+            self._frames.append((batch["clip"][frames], mu[frames], mesh, shapes, *labels))
+        stills = (still & (batch["inside"].flatten(1).mean(1) > 0.99)).nonzero()[:, 0]
+        if not len(stills):
+            return
+        crops, mesh, shapes = crops[stills], batch["mesh"][stills], batch["blendshapes"][stills]
+        if self._photos is None:
+            self._photos = mu[stills], crops, mesh, shapes
+        pictures = self._decoded(mu[stills])
+        figures = {
+            "psnr": losses.psnr(pictures, crops).mean(),
+            "lpips": lpips_distance(self.perceptual, pictures, crops).float().mean(),
+            "sharpness": losses.laplacian_variance(pictures).mean() / losses.laplacian_variance(crops).mean(),
+        }
+        for name, value in figures.items():
+            self.log(f"val/{name}", value, batch_size=len(stills), on_epoch=True, on_step=False, sync_dist=True)
+        self.log_position(batch_size=len(stills))
+
+    def on_validation_epoch_end(self) -> None:
+        if not self._frames:
+            return
+        clip, z, mesh, shapes, true_mesh, true_shapes = (torch.cat(parts) for parts in zip(*self._frames, strict=True))
+        figures = heads_figures(mesh, shapes, true_mesh, true_shapes, clip)
+        if self._photos is not None and self.landmarker is not None and self.embedder is not None:
+            figures |= self._stranger_figures(clip, z, true_mesh, true_shapes)
+        for name, value in figures.items():
+            self.log(f"val/{name}", value)
+
+    def _stranger_figures(self, clip: Tensor, z: Tensor, mesh: Tensor, shapes: Tensor) -> dict[str, Tensor]:
+        """Validation stills moved by validation clips, each by one frame from the clip's first."""
+        photos, crops, photo_mesh, photo_shapes = self._photos
+        generator = torch.Generator().manual_seed(0)
+        frame = torch.randint(len(z), (len(photos),), generator=generator).to(z.device)
+        first = torch.searchsorted(clip, clip[frame])
+        wanted = photo_mesh + mesh[frame] - mesh[first]
+        pictures = self._decoded(photos + z[frame] - z[first])
+        _, logits = self.landmarker(pictures, wanted)
+        asked = (photo_shapes + shapes[frame] - shapes[first]).clamp(0, 1)
+        faces = self.embedder(pictures, wanted.clamp(-0.2, 1.2) * self.size)
+        real = self.embedder(crops, photo_mesh * self.size)
+        error, still = (losses.blendshape_distance(b, asked) for b in (logits.sigmoid(), photo_shapes))
+        return {
+            "stranger_identity": 1 - losses.identity_distance(faces, real),
+            "stranger_expression_error": error / still,
+        }
+
+    def _decoded(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(self.ema.module["vae"].decoder(z).float())
+
+    def _encoded(self, crops: Tensor) -> Tensor:
+        return self.ema.module["vae"].encoder(crops.contiguous(memory_format=torch.channels_last))[0].float()
+
+    @torch.no_grad()
+    def picture_grid(self, data: pl.LightningDataModule, columns: int) -> np.ndarray:
+        """Rows of `columns`: stills, rebuilt; driver's first frame, driver later, the stills moved by that."""
+        pack, rows = data.val.pack, []
+        stills = np.flatnonzero(pack.clip < 0)
+        chosen = stills[np.linspace(0, len(stills) - 1, columns).astype(int)]
+        real = to_float(pack.crops[chosen], self.device)
+        z = self._encoded(real)
+        rows = [real, self._decoded(z)]
+        frames = np.flatnonzero(pack.clip >= 0)
+        if len(frames):
+            later = frames[np.linspace(len(frames) // (2 * columns), len(frames) - 1, columns).astype(int)]
+            first = np.searchsorted(pack.clip, pack.clip[later])
+            before, after = (to_float(pack.crops[i], self.device) for i in (first, later))
+            rows += [before, after, self._decoded(z + self._encoded(after) - self._encoded(before))]
+        return to_uint8(make_grid(torch.cat(rows).cpu(), nrow=columns, padding=2))
+
+    @torch.no_grad()
+    def preview(self, driver: Tensor, data: pl.LightningDataModule, photos: int) -> Tensor:
+        """Driver, its reconstruction, then photos moved by it, side by side."""
+        crops = data.val.crops[data.val.pack.clip < 0]
+        chosen = to_float(crops[np.linspace(0, len(crops) - 1, photos).astype(int)], self.device)
+        z, z_photos = self._encoded(driver), self._encoded(chosen)
+        moved = [self._decoded(z_photo + delta(z, z[:1])) for z_photo in z_photos]
+        return torch.cat([driver, self._decoded(z), *moved], dim=3)
