@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from vaegan.data.cache import cache_root
-from vaegan.data.labels import mirror_points, mirror_shapes
 from vaegan.data.pack import CROP, Pack, read_pack
 from vaegan.errors import UserError
+from vaegan.faces.blendshapes import MIRRORED_BLENDSHAPES
+from vaegan.faces.geometry import MIRRORED_POINTS
 from vaegan.tensors import to_float
 
 Batch = dict[str, Any]
@@ -60,8 +61,8 @@ class PackBatches:
         arrays = {"crops": p.crops, "inside": p.inside, "mesh": p.mesh, "blendshapes": p.blendshapes, "clip": p.clip}
         arrays |= {"firsts": self.firsts, "counts": self.counts}
         self._there = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-        self._there["points"] = torch.from_numpy(mirror_points()).to(device)
-        self._there["shapes"] = torch.from_numpy(mirror_shapes()).to(device)
+        self._there["points"] = torch.from_numpy(MIRRORED_POINTS).to(device)
+        self._there["shapes"] = torch.from_numpy(MIRRORED_BLENDSHAPES).to(device)
         return self
 
     def set_epoch(self, epoch: int) -> None:
@@ -119,7 +120,7 @@ class PackBatches:
 def mirrored(batch: Batch, turned: Tensor, points: Tensor, shapes: Tensor) -> Batch:
     """A batch with the rows `turned` (N,) bool mirrored: picture, mask, mesh and blendshapes alike.
 
-    points (478,), shapes (52,): which point and blendshape each becomes, `mirror_points` and `mirror_shapes`.
+    points (478,), shapes (52,): which point and blendshape each becomes, MIRRORED_POINTS and MIRRORED_BLENDSHAPES.
     """
     mesh = batch["mesh"][:, points]
     mesh = torch.cat([1 - mesh[..., :1], mesh[..., 1:]], -1)
