@@ -4,13 +4,15 @@ import inspect
 import os
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from standin import SquareTracker, film, picture, save_tiny_model, talking
 
 import vaegan
 from vaegan.cli.transfer import transfer as command
-from vaegan.media import VideoReader, write_image
+from vaegan.media import VideoReader, read_image, write_image
 from vaegan.motion import Motion
+from vaegan.render.view import build_view
 
 FOR_PROGRAMS = {"tracker", "on_note", "on_progress"}
 """Keywords that only a program can fill."""
@@ -56,6 +58,26 @@ def test_everything_that_the_command_writes(shelf):
     assert (result.frames, result.width, result.height, result.rate, result.lost) == (10, 768, 256, Fraction(25, 2), 0)
     assert len(list(VideoReader("o.mp4"))) == len(Motion.load("m.motion")) == 10
     assert done[-1] == (20, 20)  # read, then drawn
+
+
+class Wide:
+    """A view that is larger than the crop."""
+
+    width, height = 320, 288
+
+    def show(self, crop, placement):
+        return np.pad(crop, ((16, 16), (32, 32), (0, 0)))
+
+
+def test_view_decides_what_is_written_and_not_what_is_measured_or_compared(shelf, monkeypatch):
+    monkeypatch.setattr("vaegan.pipeline.build_view", lambda name, size: Wide())
+    made(output="o.mp4", storyboard="s.png")
+    made(output="c.mp4", compare=True)
+    wide, beside = (VideoReader(name) for name in ("o.mp4", "c.mp4"))
+    assert (wide.width, wide.height, beside.width, beside.height) == (320, 288, 768, 256)
+    monkeypatch.setattr("vaegan.pipeline.build_view", build_view)
+    made(output="p.mp4", storyboard="t.png")
+    assert np.array_equal(read_image("s.png"), read_image("t.png"))
 
 
 def test_a_dry_run_has_a_plan_and_writes_nothing(shelf):

@@ -177,10 +177,10 @@ class Transfer:
         self.model, self.tracker, self.settings = model, tracker, settings or TransferSettings()
         s = self.settings
         opened = self._open(driver)
-        self.given = opened if isinstance(opened, Motion) else None
-        self.source = None if isinstance(opened, Motion) else opened
-        self.rate: Fraction = opened.fps if isinstance(opened, Motion) else opened.rate
-        self.expected = len(opened) if isinstance(opened, Motion) else opened.expected
+        if isinstance(opened, Motion):
+            self.given, self.source, self.rate, self.expected = opened, None, opened.fps, len(opened)
+        else:
+            self.given, self.source, self.rate, self.expected = None, opened, opened.rate, opened.expected
         self.show_driver = show_driver and self.source is not None and (self.source.repeats or s.streams)
         name = photo_name(photo)
         self.photo = read_portrait(photo if isinstance(photo, np.ndarray) else find_photo(photo), model, tracker)
