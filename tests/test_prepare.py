@@ -8,7 +8,7 @@ from vaegan.data.format import read_index, read_labels, read_pictures
 from vaegan.data.prepare import jobs as jobs_module
 from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.run import prepare
-from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.errors import UserError
 from vaegan.faces.blendshapes import MIRRORED_BLENDSHAPES
 from vaegan.faces.geometry import MIRRORED_POINTS, CropTransform
@@ -41,7 +41,7 @@ def mixed(data_dir, clip, models_dir, tmp_path_factory):
     cut(clip, root / "in" / "clips" / "talk.mp4", frames=8)
     (root / "in" / "AJ_Cook" / "notes.jpg").write_bytes(b"not a picture")
     write_image(root / "in" / "AJ_Cook" / "wall.png", np.full((200, 200, 3), 90, np.uint8))
-    summary = prepare([root / "in"], root / "set", Settings(min_shot=0.2), workers=1)
+    summary = prepare([root / "in"], root / "set", PrepareSettings(min_shot=0.2), workers=1)
     return root / "in", root / "set", summary
 
 
@@ -110,7 +110,7 @@ def test_every_file_left_out_is_listed_with_its_reason(mixed):
 
 def test_workers_do_not_change_a_byte(mixed, models_dir, tmp_path):
     source, folder, _ = mixed
-    prepare([source], tmp_path / "set", Settings(min_shot=0.2), workers=2)
+    prepare([source], tmp_path / "set", PrepareSettings(min_shot=0.2), workers=2)
     assert bytes_of(tmp_path / "set") == bytes_of(folder)
 
 
@@ -127,7 +127,7 @@ def test_a_killed_run_goes_on_where_it_stopped(mixed, monkeypatch, tmp_path):
 
     monkeypatch.setattr(jobs_module, "run_job", killed)
     with pytest.raises(KeyboardInterrupt):
-        prepare([source], tmp_path / "set", Settings(min_shot=0.2), workers=1)
+        prepare([source], tmp_path / "set", PrepareSettings(min_shot=0.2), workers=1)
     assert not (tmp_path / "set" / "index.csv").exists()
 
     def counted(job, **rest):
@@ -135,9 +135,9 @@ def test_a_killed_run_goes_on_where_it_stopped(mixed, monkeypatch, tmp_path):
         return run_job(job, **rest)
 
     with pytest.raises(UserError, match="unfinished run with other"):
-        prepare([source], tmp_path / "set", Settings(min_shot=0.2, size=64), workers=1)
+        prepare([source], tmp_path / "set", PrepareSettings(min_shot=0.2, size=64), workers=1)
     monkeypatch.setattr(jobs_module, "run_job", counted)
-    summary = prepare([source], tmp_path / "set", Settings(min_shot=0.2), workers=1)
+    summary = prepare([source], tmp_path / "set", PrepareSettings(min_shot=0.2), workers=1)
     assert summary.resumed == 1
     assert bytes_of(tmp_path / "set") == bytes_of(folder)
 
@@ -152,9 +152,9 @@ def test_finished_work_survives_a_full_disk(mixed, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(output._Local, "publish", full)
         with pytest.raises(UserError, match="make room and run the same command again"):
-            prepare([source], tmp_path / "set", Settings(min_shot=0.2), workers=1)
+            prepare([source], tmp_path / "set", PrepareSettings(min_shot=0.2), workers=1)
     monkeypatch.setattr(jobs_module, "run_job", lambda *_, **__: pytest.fail("nothing is left to be done"))
-    prepare([source], tmp_path / "set", Settings(min_shot=0.2), workers=1)
+    prepare([source], tmp_path / "set", PrepareSettings(min_shot=0.2), workers=1)
     assert bytes_of(tmp_path / "set") == bytes_of(folder)
 
 

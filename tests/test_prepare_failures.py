@@ -13,7 +13,7 @@ from prepare_sources import bytes_of, copy, cut, index_of, people, photos_of_peo
 from vaegan.data.prepare import jobs
 from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.run import prepare
-from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.errors import UserError
 
 COMMAND = [sys.executable, "-W", "ignore", "-c", "from vaegan.cli.main import main; main()", "prepare"]
@@ -36,7 +36,7 @@ def test_a_disk_that_fills_up_costs_the_piece_that_was_written(data_dir, models_
     again = subprocess.run(given, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert "resumed: 1 of 2 jobs" in again.stdout
-    prepare([tmp_path / "in"], tmp_path / "other" / "set", Settings(min_shot=0.2), workers=1)
+    prepare([tmp_path / "in"], tmp_path / "other" / "set", PrepareSettings(min_shot=0.2), workers=1)
     assert bytes_of(tmp_path / "set") == bytes_of(tmp_path / "other" / "set")
 
 

@@ -13,7 +13,7 @@ from vaegan.data.prepare import jobs as jobs_module
 from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.public_datasets import recognise
 from vaegan.data.prepare.run import prepare
-from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform, mesh_box
 from vaegan.media import read_image, write_image
@@ -106,7 +106,7 @@ def test_ffhq_fairface_voxceleb_and_lfw_are_recognised_and_divided(lfw, clip, mo
         (fairface / f"fairface_label_{split}.csv").write_text(f"file,age,gender,race\n{split}/1.jpg,20-29,Male,White\n")
     for folder in ("dev/mp4/id00012/21Uxsk56VDQ", "test/mp4/id00017/01dfn2spqyE"):
         cut(clip, vox / folder / "00001.mp4", frames=4)
-    settings = Settings(min_shot=0.1)
+    settings = PrepareSettings(min_shot=0.1)
     found = {}
     for root in (ffhq, fairface, vox):
         prepare([root], tmp_path / f"{root.name}-set", settings, workers=1, keep_near=True)
@@ -152,7 +152,7 @@ def test_shards_are_cropped_anew_inside_their_margin(data_dir, models_dir, tmp_p
     (item,) = [item for item in shards(data_dir / "faces", "faces").shards if "val" in item.path]
     keep = dict(list(item.rows.items())[:12])
     item = type(item)(item.path, item.file, "faces", "faces", rows=keep)
-    settings = Settings(scale=1.1, size=66, min_px=48)
+    settings = PrepareSettings(scale=1.1, size=66, min_px=48)
     job = _job("shard", [item], settings)
     jobs_module.run_job(job, settings, tmp_path)
     part = read_part(tmp_path / f"{job.id}.part")

@@ -7,9 +7,9 @@ import pytest
 from prepare_sources import PEOPLE, copy, cut, index_of, people, photos_of_people
 
 from vaegan.data.prepare.merge import divide
-from vaegan.data.prepare.parts import Row
+from vaegan.data.prepare.parts import CropRow
 from vaegan.data.prepare.run import prepare
-from vaegan.data.prepare.settings import Settings, Splits, parse_framing, parse_split
+from vaegan.data.prepare.settings import PrepareSettings, Splits, parse_framing, parse_split
 from vaegan.errors import UserError
 from vaegan.media import write_image
 
@@ -22,7 +22,7 @@ def lfw(data_dir):
 
 def test_a_person_is_in_one_split_and_stays_there_when_others_come():
     def rows(count):
-        return [Row("s", f"n:{i % count}", "", 90, 1.0, 1.0, 100, 0, 0, 0, 0, f"{i}.jpg") for i in range(3 * count)]
+        return [CropRow("s", f"n:{i % count}", "", 90, 1.0, 1.0, 100, 0, 0, 0, 0, f"{i}.jpg") for i in range(3 * count)]
 
     few, many = rows(200), rows(2000)
     splits = Splits((("val", 0.1), ("test", 0.1)))
@@ -46,7 +46,7 @@ def test_a_partition_file_decides_who_goes_where(data_dir, models_dir, tmp_path)
     prepare(
         [source],
         tmp_path / "set",
-        Settings(min_shot=0.2),
+        PrepareSettings(min_shot=0.2),
         splits=parse_split(str(tmp_path / "table.csv")),
         workers=1,
     )
@@ -65,12 +65,12 @@ def test_a_split_that_cannot_be_is_refused(text):
 
 def test_framing_is_parsed_and_bounded():
     assert parse_framing("scale=1.2,follow=true") == (1.2, True)
-    assert parse_framing("follow=true") == (Settings.scale, True)
+    assert parse_framing("follow=true") == (PrepareSettings.scale, True)
     for text in ("scale=big", "zoom=2", "follow=maybe"):
         with pytest.raises(UserError, match="framing"):
             parse_framing(text)
     with pytest.raises(UserError, match="scale"):
-        Settings(scale=40)
+        PrepareSettings(scale=40)
 
 
 def test_wrong_inputs_are_one_clear_line_and_leave_nothing(lfw, models_dir, tmp_path):

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from vaegan.cli.prepare import app
 from vaegan.data.prepare.run import prepare
-from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.errors import UserError
 from vaegan.media import write_image
 
-SETTINGS = Settings(min_shot=0.2)
+SETTINGS = PrepareSettings(min_shot=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_run_to_a_url_goes_on_where_it_stopped(memory, made, monkeypatch, tmp_
         prepare(["memory://bucket/in"], "memory://bucket/set", SETTINGS, workers=1)
     monkeypatch.setattr(jobs, "run_job", run_job)
     with pytest.raises(UserError, match="unfinished run with other"):
-        prepare(["memory://bucket/in"], "memory://bucket/set", Settings(size=64), workers=1)
+        prepare(["memory://bucket/in"], "memory://bucket/set", PrepareSettings(size=64), workers=1)
     assert prepare(["memory://bucket/in"], "memory://bucket/set", SETTINGS, workers=1).resumed == 1
     memory.get("/bucket/set/", str(tmp_path / "set") + "/", recursive=True)
     assert bytes_of(tmp_path / "set") == made
@@ -77,7 +77,7 @@ def test_a_run_to_a_url_goes_on_where_it_stopped(memory, made, monkeypatch, tmp_
 
 def test_a_data_set_at_a_url_is_cropped_anew_with_its_labels(memory, made, tmp_path, source):
     memory.put(str(source.parent / "set"), "/bucket/whole", recursive=True)
-    settings = Settings(scale=1.1, size=66)
+    settings = PrepareSettings(scale=1.1, size=66)
     prepare(["memory://bucket/whole"], tmp_path / "set", settings, workers=1)
     shutil.copytree(source.parent / "set", tmp_path / "whole")
     prepare([tmp_path / "whole"], tmp_path / "local" / "set", settings, workers=1)

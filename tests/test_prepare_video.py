@@ -8,7 +8,7 @@ from vaegan.data.format import read_labels
 from vaegan.data.prepare import jobs
 from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.run import prepare
-from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.media import VideoReader, VideoWriter, read_image
 
 
@@ -37,7 +37,7 @@ def test_a_video_is_cut_into_shots_where_the_face_jumps(lfw, clip, models_dir, t
     with VideoWriter(tmp_path / "in" / "talk.mp4", width, height, 25) as writer:
         for image in [*frames, blurred, *[np.zeros_like(other)] * 5, *[other] * 12]:
             writer.write(image)
-    settings = Settings(min_shot=0.1, min_sharpness=40)
+    settings = PrepareSettings(min_shot=0.1, min_sharpness=40)
     prepare([tmp_path / "in"], tmp_path / "set", settings, workers=1)
     shots = {}
     for row in index_of(tmp_path / "set"):
@@ -52,14 +52,14 @@ def test_a_video_is_cut_into_shots_where_the_face_jumps(lfw, clip, models_dir, t
 
 def test_videos_are_sampled_by_timestamp(clip, models_dir, tmp_path):
     cut(clip, tmp_path / "in" / "talk.mp4", frames=20)
-    prepare([tmp_path / "in"], tmp_path / "set", Settings(fps=10, min_shot=0.2), workers=1)
+    prepare([tmp_path / "in"], tmp_path / "set", PrepareSettings(fps=10, min_shot=0.2), workers=1)
     times = [float(row["timestamp"]) for row in index_of(tmp_path / "set")]
     assert np.allclose(times, np.arange(8) / 10)
 
 
 def test_a_following_crop_moves_with_the_face(clip, models_dir, tmp_path):
     cut(clip, tmp_path / "in" / "talk.mp4", frames=12)
-    prepare([tmp_path / "in"], tmp_path / "set", Settings(scale=1.2, follow=True, size=64), workers=1)
+    prepare([tmp_path / "in"], tmp_path / "set", PrepareSettings(scale=1.2, follow=True, size=64), workers=1)
     rows = index_of(tmp_path / "set")
     labels = read_labels(tmp_path / "set", [row["key"] for row in rows])
     assert len({(row["crop_x"], row["crop_y"]) for row in rows}) == 12
@@ -72,7 +72,7 @@ def test_a_long_video_is_shared_among_processes(data_dir, models_dir, tmp_path, 
     """Three ranges give the frames of one piece, once each, and the same bytes with one process and with two."""
     video = tmp_path / "in" / "talk.mp4"
     cut(data_dir / "raw/videos/liveportrait_driving-d3.mp4", video, frames=40)
-    settings = Settings(fps=12, min_shot=0.2)
+    settings = PrepareSettings(fps=12, min_shot=0.2)
     prepare([video.parent], tmp_path / "whole", settings, workers=1)
     monkeypatch.setattr(jobs, "RANGE", 0.5)
     monkeypatch.setattr(jobs, "LONG_BYTES", 0)
@@ -93,5 +93,5 @@ def test_the_missing_end_of_a_long_video_is_told_once(data_dir, models_dir, tmp_
     video.write_bytes(video.read_bytes()[: video.stat().st_size * 4 // 10])
     monkeypatch.setattr(jobs, "RANGE", 0.5)
     monkeypatch.setattr(jobs, "LONG_BYTES", 0)
-    assert prepare([video.parent], tmp_path / "set", Settings(fps=10, min_shot=0.2), workers=1).jobs == 3
+    assert prepare([video.parent], tmp_path / "set", PrepareSettings(fps=10, min_shot=0.2), workers=1).jobs == 3
     assert [entry.reason for entry in read_rejected(tmp_path / "set" / "rejected.csv")].count("damaged") == 1

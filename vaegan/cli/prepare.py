@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.settings import PrepareSettings
 
 app = typer.Typer(no_args_is_help=True)
 
-_DEFAULT = {field.name: field.default for field in fields(Settings)}
+_DEFAULT = {field.name: field.default for field in fields(PrepareSettings)}
 
 
 @app.command(no_args_is_help=True)
@@ -73,7 +73,7 @@ def prepare(
     if engine not in ENGINES:
         raise typer.BadParameter(f"{engine} is none of {', '.join(ENGINES)}", param_hint="--engine")
     scale, follow = parse_framing(framing)
-    settings = Settings(
+    settings = PrepareSettings(
         scale=scale, follow=follow, size=size, fps=fps, tracker=tracker, min_px=min_px, min_cover=min_cover,
         min_sharpness=min_sharpness, min_shot=min_shot,
     )  # fmt: skip

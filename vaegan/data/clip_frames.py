@@ -88,10 +88,10 @@ def load_clips(settings: ClipSettings, split: str, size: int, min_cover: float =
 
 
 def _raw(folder: Path, settings: ClipSettings, split: str, size: int, min_cover: float) -> Clips:
-    from vaegan.data.tracked import Framed, people, tracked_frames, video_files
+    from vaegan.data.tracked import Cropping, people, tracked_frames, video_files
 
     files = video_files(folder, split)
-    framed = Framed(size, float(settings.fps), float(settings.scale), bool(settings.follow), float(min_cover))
+    framed = Cropping(size, float(settings.fps), float(settings.scale), bool(settings.follow), float(min_cover))
     found = tracked_frames(folder, split, files, framed)
     shown = people(folder, files)
     labels = [(file, shot) for file, shot in zip(found.video.tolist(), found.shot.tolist(), strict=True)]

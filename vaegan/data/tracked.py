@@ -17,8 +17,8 @@ from rich.progress import Progress
 
 from vaegan.data.cache import built_once, cache_root, check_room, mapped, replacing
 from vaegan.data.format import shape_codes
-from vaegan.data.prepare.settings import Settings
-from vaegan.data.prepare.sources import VIDEOS
+from vaegan.data.prepare.settings import PrepareSettings
+from vaegan.data.prepare.sources import SPLIT_FOLDERS, VIDEOS
 from vaegan.data.prepare.video import Shots
 from vaegan.errors import UserError
 from vaegan.faces.geometry import head_pose
@@ -27,12 +27,9 @@ from vaegan.media import VideoReader
 FORMAT = 1
 """Counts up when what is cached changes."""
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
-"""Folders that divide videos, and the split that they stand for."""
-
 
 @dataclass(frozen=True)
-class Framed:
+class Cropping:
     """How frames are cropped. size: px; fps: frames/s at most; scale, follow: the framing (design, section 3);
     min_cover: frames whose crop reaches further outside the picture are left out."""
 
@@ -67,8 +64,8 @@ def video_files(folder: Path, split: str) -> list[Path]:
     """
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEOS and p.is_file())
     first = {p: p.relative_to(folder).parts[0] for p in files}
-    if "val" in {SPLITS.get(name) for name in first.values()}:
-        found = [p for p in files if SPLITS.get(first[p]) == split]
+    if "val" in {SPLIT_FOLDERS.get(name) for name in first.values()}:
+        found = [p for p in files if SPLIT_FOLDERS.get(first[p]) == split]
     else:
         found = [p for p in files if (hashlib.sha256(first[p].encode()).digest()[0] < 13) == (split == "val")]
     if not found:
@@ -86,12 +83,12 @@ def people(folder: Path, files: list[Path]) -> list[str]:
     names = []
     for path in files:
         relative = path.relative_to(folder)
-        parts = relative.parts[1:] if relative.parts[0] in SPLITS else relative.parts
+        parts = relative.parts[1:] if relative.parts[0] in SPLIT_FOLDERS else relative.parts
         names.append(named.get(relative.as_posix()) or parts[0])
     return names
 
 
-def tracked_frames(folder: Path, split: str, files: list[Path], framed: Framed) -> Tracked:
+def tracked_frames(folder: Path, split: str, files: list[Path], framed: Cropping) -> Tracked:
     """The frames of `files` that show a face, from the cache, which is built when it is not there yet.
 
     Raises:
@@ -118,7 +115,7 @@ def _load(target: Path, size: int) -> Tracked | None:
     return None if frames is None else Tracked(frames, **columns)
 
 
-def _build(target: Path, folder: Path, files: list[Path], framed: Framed) -> None:
+def _build(target: Path, folder: Path, files: list[Path], framed: Cropping) -> None:
     rows: list[tuple] = []
     with replacing(target) as path, Progress(transient=True) as progress:
         task = progress.add_task(f"finding the faces in {folder.name}", total=len(files))
@@ -146,10 +143,10 @@ def _header(out: BinaryIO, count: int, size: int) -> None:
     np.lib.format.write_array_header_1_0(out, header)
 
 
-def _read(path: Path, framed: Framed, out: BinaryIO) -> list[tuple]:
+def _read(path: Path, framed: Cropping, out: BinaryIO) -> list[tuple]:
     """Append the crops of a video to `out`; returns shot, time, yaw and blendshapes of each."""
     rows, start = [], out.tell()
-    shots = Shots(Settings(scale=framed.scale, follow=framed.follow))
+    shots = Shots(PrepareSettings(scale=framed.scale, follow=framed.follow))
     try:
         rate = VideoReader(path).rate
         for frame in VideoReader(path, fps=min(rate, framed.fps)):

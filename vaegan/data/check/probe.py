@@ -42,9 +42,11 @@ def run_probe(thumbnails: np.ndarray, held_out: np.ndarray, steps: int = STEPS) 
     import torch
     from torch import nn
 
+    from vaegan.tensors import to_float
+
     if not 8 <= held_out.sum() <= len(held_out) // 2:
         held_out = np.arange(len(thumbnails)) % 10 == 0
-    crops = torch.from_numpy(thumbnails).permute(0, 3, 1, 2).float() / 255
+    crops = to_float(thumbnails)
     train, test = crops[torch.from_numpy(~held_out)], crops[torch.from_numpy(held_out)]
     state = torch.get_rng_state()
     try:

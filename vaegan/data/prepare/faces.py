@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from vaegan.data.format import mesh_codes, shape_codes
-from vaegan.data.prepare.parts import Rejected, Row, Sample
-from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.parts import CropRow, PreparedCrop, Rejected
+from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.data.prepare.sources import Item
 from vaegan.data.quality import SHARPNESS_PX, is_grey, perceptual_hash, sharpness
 from vaegan.errors import UserError
@@ -29,15 +29,15 @@ def tracker_for(name: str) -> FaceTracker:
     return FaceTracker(name or None, smoothing=False)
 
 
-def crop_for(mesh: np.ndarray, settings: Settings) -> CropTransform:
+def crop_for(mesh: np.ndarray, settings: PrepareSettings) -> CropTransform:
     """The crop of a face by the chosen framing, rounded as index.csv writes it, so that the index is exact."""
     region = framing(mesh, settings.scale, settings.follow)
     return CropTransform(round(region.cx, 3), round(region.cy, 3), round(region.side, 3), round(region.roll, 5))
 
 
 def sample(
-    item: Item, image: np.ndarray, face: Face, region: CropTransform, settings: Settings, **where
-) -> Sample | Rejected:
+    item: Item, image: np.ndarray, face: Face, region: CropTransform, settings: PrepareSettings, **where
+) -> PreparedCrop | Rejected:
     """A face's crop, row and labels, or the reason why it is not good enough.
 
     Args:
@@ -56,7 +56,7 @@ def sample(
         return Rejected(item.file, "blurred", f"sharpness {sharp:.0f}")
     crop = region.crop(image, settings.size)
     yaw, pitch, roll = (round(angle, 1) for angle in head_pose(face.mesh))
-    row = Row(
+    row = CropRow(
         source=item.source,
         person=item.person,
         split=item.split,
@@ -75,7 +75,7 @@ def sample(
         crop_roll=region.roll,
         **where,
     )
-    return Sample(
+    return PreparedCrop(
         row,
         encode_image(crop, ".webp"),
         mesh_codes(region.to_crop(face.mesh.astype(np.float64), 1.0)),
@@ -84,7 +84,7 @@ def sample(
     )
 
 
-def photo(item: Item, settings: Settings) -> Sample | Rejected:
+def photo(item: Item, settings: PrepareSettings) -> PreparedCrop | Rejected:
     """The face of a photo that is meant: the largest, the one nearest to the middle, or to a given point."""
     try:
         image = read_image(item.path)

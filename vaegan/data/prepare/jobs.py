@@ -16,7 +16,7 @@ from vaegan.data.format import INDEX
 from vaegan.data.prepare.parts import Rejected, write_part
 from vaegan.data.prepare.public_datasets import READERS, recognise
 from vaegan.data.prepare.remote import at_hand, stand_in
-from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.data.prepare.sources import Item, Listing, plain, shards
 from vaegan.data.storage import answering, filesystem, is_url, joined
 from vaegan.errors import UserError
@@ -50,7 +50,7 @@ def part_path(folder: str | Path, job: Job) -> str | Path:
     return joined(folder, f"{job.id}.part")
 
 
-def run_job(job: Job, settings: Settings, folder: str | Path) -> tuple[int, int]:
+def run_job(job: Job, settings: PrepareSettings, folder: str | Path) -> tuple[int, int]:
     """Do one job into its part in `folder`; returns how many files it had and how many crops they gave."""
     from vaegan.data.prepare.faces import photo
     from vaegan.data.prepare.reshard import shard
@@ -65,7 +65,7 @@ def run_job(job: Job, settings: Settings, folder: str | Path) -> tuple[int, int]
 
 
 def list_jobs(
-    sources: Iterable[str | os.PathLike], kind: str, settings: Settings, state: Path
+    sources: Iterable[str | os.PathLike], kind: str, settings: PrepareSettings, state: Path
 ) -> tuple[list[Job], list[Rejected], list[str]]:
     """The jobs of all sources in order, files rejected at once, and a line on each source.
 
@@ -177,7 +177,7 @@ def _ranges(video: Item) -> list[Item]:
     return [replace(video, start=a, end=b) for a, b in zip([0.0, *ends], [*ends, None], strict=True)]
 
 
-def _job(kind: str, items: list[Item], settings: Settings) -> Job:
+def _job(kind: str, items: list[Item], settings: PrepareSettings) -> Job:
     """The id changes when the files, what is known of them, or the settings do."""
     digest = hashlib.sha256(json.dumps(settings.as_dict()).encode())
     for item in items:

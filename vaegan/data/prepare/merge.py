@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from vaegan.data.format import INDEX, LABELS, ShardWriter, write_index, write_labels
-from vaegan.data.prepare.parts import Part, Rejected, Row
-from vaegan.data.prepare.settings import SPLITS, Settings, Splits
+from vaegan.data.prepare.parts import CropRow, Part, Rejected
+from vaegan.data.prepare.settings import SPLITS, PrepareSettings, Splits
 from vaegan.data.quality import near_duplicates
 from vaegan.faces.geometry import MESH_POINTS
 
@@ -26,7 +26,7 @@ SHARD_PICTURES = 4096
 class Merged:
     """What was written. rows: (key, shard, row) in order; rejected: everything that was left out."""
 
-    rows: list[tuple[str, str, Row]]
+    rows: list[tuple[str, str, CropRow]]
     rejected: list[Rejected]
 
 
@@ -35,7 +35,7 @@ def merge(
     rejected: list[Rejected],
     out: Path,
     name: str,
-    settings: Settings,
+    settings: PrepareSettings,
     splits: Splits,
     keep_near: bool,
 ) -> Merged:
@@ -68,7 +68,7 @@ def merge(
 
 
 def _write_pictures(
-    parts: list[Part], keep: np.ndarray, named: list[tuple[str, str, Row]], sequence: list[int], out: Path
+    parts: list[Part], keep: np.ndarray, named: list[tuple[str, str, CropRow]], sequence: list[int], out: Path
 ) -> None:
     """Shards in the order of the sources, labels in that of the index; `sequence` says which place comes when."""
     position = np.empty(len(named), int)
@@ -88,7 +88,7 @@ def _write_pictures(
     (out / "codes.npy").unlink()
 
 
-def _drop_short_shots(rows: list[Row], keep: np.ndarray, seconds: float, rejected: list[Rejected]) -> None:
+def _drop_short_shots(rows: list[CropRow], keep: np.ndarray, seconds: float, rejected: list[Rejected]) -> None:
     """A shot counts from its first frame to one frame's time after its last."""
     for video, group in itertools.groupby(range(len(rows)), key=lambda i: (rows[i].source, rows[i].video)):
         shot = list(group)
@@ -102,7 +102,7 @@ def _drop_short_shots(rows: list[Row], keep: np.ndarray, seconds: float, rejecte
             rejected.append(Rejected(rows[shot[0]].file, "shot too short", what, len(shot), rows[shot[0]].source))
 
 
-def _drop_near(rows: list[Row], hashes: np.ndarray, keep: np.ndarray, rejected: list[Rejected]) -> None:
+def _drop_near(rows: list[CropRow], hashes: np.ndarray, keep: np.ndarray, rejected: list[Rejected]) -> None:
     """Photos that repeat an earlier picture, and shots whose first, middle and last frames all do so of one other.
 
     Frames of one video resemble each other and stay.
@@ -134,7 +134,7 @@ def _probes(members: list[int]) -> list[int]:
     return sorted({members[0], members[len(members) // 2], members[-1]})
 
 
-def divide(rows: list[Row], splits: Splits) -> None:
+def divide(rows: list[CropRow], splits: Splits) -> None:
     """Give every row its split, in place.
 
     A person's place in [0, 1) is a hash of the name, so that it neither depends on who else is there nor changes when
@@ -167,7 +167,7 @@ def _place(person: str) -> float:
     return int.from_bytes(hashlib.sha256(person.encode()).digest()[:8]) / 2**64
 
 
-def _name(rows: list[Row], name: str) -> list[tuple[str, str, Row]]:
+def _name(rows: list[CropRow], name: str) -> list[tuple[str, str, CropRow]]:
     """Keys and shards: numbers of each split in order; a shot is not torn apart unless it is longer than a shard."""
     size = Counter((row.split, row.source, row.video) for row in rows if row.video)
     count: Counter[str] = Counter()

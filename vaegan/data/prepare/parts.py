@@ -18,7 +18,7 @@ from vaegan.faces.geometry import MESH_POINTS
 
 
 @dataclass(slots=True)
-class Row:
+class CropRow:
     """One crop, as index.csv will tell of it; split "" is decided when all rows are known.
 
     file: of the source, relative to it; video: FILE#SHOT for frames of videos, "" for photos; frame: number of the
@@ -60,10 +60,10 @@ class Rejected:
 
 
 @dataclass(slots=True)
-class Sample:
+class PreparedCrop:
     """A crop on its way: its row, the bytes of its WebP, mesh codes int16 (478, 3), shapes uint8 (52,), its hash."""
 
-    row: Row
+    row: CropRow
     image: bytes
     mesh: np.ndarray
     shapes: np.ndarray
@@ -75,20 +75,20 @@ class Part:
     """A finished job. sizes: bytes of each picture; the pictures and meshes stay on disk."""
 
     path: str | Path
-    rows: list[Row]
+    rows: list[CropRow]
     sizes: list[int]
     hashes: np.ndarray
     rejected: list[Rejected] = field(default_factory=list)
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[PreparedCrop]:
         """The crops in the order in which they were found."""
         with opened(self.path) as whole, zipfile.ZipFile(whole) as file, file.open("images") as images:
             meshes, shapes = np.load(file.open("mesh.npy")), np.load(file.open("shapes.npy"))
             for i, (row, size) in enumerate(zip(self.rows, self.sizes, strict=True)):
-                yield Sample(row, images.read(size), meshes[i], shapes[i], self.hashes[i])
+                yield PreparedCrop(row, images.read(size), meshes[i], shapes[i], self.hashes[i])
 
 
-def write_part(path: str | Path, items: Iterator[Sample | Rejected], source: str) -> int:
+def write_part(path: str | Path, items: Iterator[PreparedCrop | Rejected], source: str) -> int:
     """Run a job of this source into its part; returns how many crops it gave."""
     rows, sizes, meshes, shapes, hashes, rejected = [], [], [], [], [], []
     with writing(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
@@ -120,4 +120,4 @@ def read_part(path: str | Path) -> Part:
         table = json.loads(file.read("rows.json"))
         hashes = np.load(file.open("hashes.npy"))
     rejected = [Rejected(**entry) for entry in table["rejected"]]
-    return Part(path, [Row(**row) for row in table["rows"]], table["sizes"], hashes, rejected)
+    return Part(path, [CropRow(**row) for row in table["rows"]], table["sizes"], hashes, rejected)

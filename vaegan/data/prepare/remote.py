@@ -20,7 +20,7 @@ from vaegan.errors import UserError
 _TABLES = {".csv", ".txt", ".mat", ".json"}
 """What readers of data sets look into; of all else they need the name only."""
 
-_VERSION = ("ETag", "etag", "md5", "mtime", "LastModified", "updated")
+_VERSION = ("ETag", "etag", "mtime", "LastModified", "updated", "md5")
 """What services call that by which a changed file is known."""
 
 
@@ -48,9 +48,7 @@ def stand_in(url: str, folder: Path) -> Path:
             else:
                 with open(target, "wb") as file:
                     file.truncate(int(info.get("size") or 0))
-            told = [
-                str(info[key]) for key in ("ETag", "etag", "mtime", "LastModified", "updated", "md5") if key in info
-            ]
+            told = [str(info[key]) for key in _VERSION if key in info]
             stamp = int.from_bytes(hashlib.sha256(" ".join(told).encode()).digest()[:4])
             os.utime(target, (stamp, stamp))
     if not found:

@@ -9,8 +9,8 @@ import numpy as np
 
 from vaegan.data.format import read_labels, read_shard
 from vaegan.data.prepare.faces import crop_for, sample, tracker_for
-from vaegan.data.prepare.parts import Rejected, Sample
-from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.parts import PreparedCrop, Rejected
+from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.data.prepare.sources import Item
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform
@@ -18,7 +18,7 @@ from vaegan.faces.tracker import Face
 from vaegan.media import decode_image
 
 
-def shard(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
+def shard(item: Item, settings: PrepareSettings) -> Iterator[PreparedCrop | Rejected]:
     """The crops of one tar, in its order.
 
     Args:
@@ -57,8 +57,8 @@ def shard(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
 
 
 def _recropped(
-    item: Item, name: str, image: np.ndarray, face: Face, old: dict[str, str], settings: Settings
-) -> Sample | Rejected:
+    item: Item, name: str, image: np.ndarray, face: Face, old: dict[str, str], settings: PrepareSettings
+) -> PreparedCrop | Rejected:
     source = Item(
         path=item.path,
         file=old.get("file") or name,

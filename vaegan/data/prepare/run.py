@@ -13,7 +13,7 @@ from vaegan.data.prepare import jobs
 from vaegan.data.prepare.merge import merge
 from vaegan.data.prepare.output import Output, open_output
 from vaegan.data.prepare.parts import read_part
-from vaegan.data.prepare.settings import Settings, Splits
+from vaegan.data.prepare.settings import PrepareSettings, Splits
 from vaegan.errors import UserError
 from vaegan.jobs import run_jobs
 
@@ -34,7 +34,7 @@ class Summary:
 def prepare(
     sources: Iterable[str | os.PathLike],
     output: str | os.PathLike,
-    settings: Settings | None = None,
+    settings: PrepareSettings | None = None,
     *,
     kind: str = "auto",
     splits: Splits | None = None,
@@ -59,7 +59,7 @@ def prepare(
     """
     from vaegan.faces.tracker import FaceTracker
 
-    settings = settings or Settings()
+    settings = settings or PrepareSettings()
     splits = splits or Splits()
     workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count()
     settings = replace(settings, tracker=FaceTracker(settings.tracker or None).name)
@@ -85,7 +85,7 @@ def prepare(
 
 def _work(
     listed: list[jobs.Job],
-    settings: Settings,
+    settings: PrepareSettings,
     out: Output,
     engine: str,
     workers: int,

@@ -10,7 +10,7 @@ from vaegan.errors import UserError
 
 
 @dataclass(frozen=True)
-class Settings:
+class PrepareSettings:
     """How faces are cut out, and which of them are kept.
 
     scale, follow: the framing (design, section 3). size: of the stored crops, px. fps: frames/s taken from a video,
@@ -53,7 +53,7 @@ class Settings:
 
 def parse_framing(text: str) -> tuple[float, bool]:
     """'scale=1.6,follow=false' -> (1.6, False); what is left out keeps its default."""
-    scale, follow = Settings.scale, Settings.follow
+    scale, follow = PrepareSettings.scale, PrepareSettings.follow
     for part in filter(None, text.replace(" ", "").split(",")):
         name, _, value = part.partition("=")
         if name == "scale":

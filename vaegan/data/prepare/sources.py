@@ -16,7 +16,8 @@ VIDEOS = {
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".mts", ".3gp"),
     *(".m2ts", ".mxf", ".vob"),
 }
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+"""Folders that divide a set, and the split that each stands for."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _inner(name: PurePosixPath) -> tuple[str, ...]:
 
 
 def _split_folder(name: PurePosixPath) -> str:
-    return _SPLIT_FOLDERS.get(name.parts[0].lower(), "") if len(name.parts) > 1 else ""
+    return SPLIT_FOLDERS.get(name.parts[0].lower(), "") if len(name.parts) > 1 else ""
 
 
 def shards(root: Path, source: str) -> Listing:

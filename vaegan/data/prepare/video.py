@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from vaegan.data.prepare.faces import crop_for, sample, tracker_for
-from vaegan.data.prepare.parts import Rejected, Sample
-from vaegan.data.prepare.settings import Settings
+from vaegan.data.prepare.parts import PreparedCrop, Rejected
+from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.data.prepare.sources import Item
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform, framing
@@ -33,7 +33,7 @@ DRIFT = 0.1
 """A fixed crop is set anew, as a new shot, when the face leaves it by more than this share of its side."""
 
 
-def video(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
+def video(item: Item, settings: PrepareSettings) -> Iterator[PreparedCrop | Rejected]:
     """The crops of a video, or of a range of it, in order; what was dropped, counted by reason, comes last.
 
     Shots are named FILE#SHOT, in a range FILE#60s.SHOT where it begins at 60 s; frames are counted through the video.
@@ -74,7 +74,7 @@ def video(item: Item, settings: Settings) -> Iterator[Sample | Rejected]:
 class Shots:
     """Which face is followed, and where one shot ends and the next begins."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: PrepareSettings) -> None:
         self.settings = settings
         self.tracker = tracker_for(settings.tracker)
         self.tracker.reset()
