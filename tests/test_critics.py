@@ -98,3 +98,15 @@ def test_the_landmarker_moves_pictures_and_stays_frozen(sample):
     assert picture.grad.abs().sum() > 0
     assert not any(p.requires_grad for p in critic.parameters())
     assert not any(m.training for m in critic.modules())
+
+
+def test_the_landmarker_looks_at_the_same_place_in_mixed_precision():
+    landmarker, generator = Landmarker(), torch.Generator().manual_seed(0)
+    pictures = torch.rand(1, 3, 64, 64, generator=generator)
+    mesh = 0.25 + 0.5 * torch.rand(1, 478, 2, generator=generator)
+    places = []
+    landmarker.network.register_forward_pre_hook(lambda network, inputs: places.append(inputs[0].float()))
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            landmarker(pictures, mesh)
+    assert (places[0] - places[1]).abs().max() < 1e-3

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaegan.faces.geometry import mesh_box
+from vaegan.faces.geometry import mesh_box, mirrored_mesh
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import read_image
 from vaegan.render.field import EYE, FACE, MOUTH, MeshField, at_rest, dense_field, sample, triangulation
@@ -128,8 +128,6 @@ def test_a_moved_and_scaled_photo_moves_alike(face):
 
 
 def test_a_mirrored_photo_moves_alike(face):
-    from vaegan.faces.geometry import mirrored_mesh
-
     def mirrored(mesh):
         return torch.from_numpy(mirrored_mesh(mesh.numpy()))
 

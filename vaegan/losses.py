@@ -190,3 +190,14 @@ def laplacian_variance(crops: Tensor) -> Tensor:
     grey = torch.einsum("nchw,c->nhw", crops.float(), luma)[:, None]
     kernel = grey.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
     return F.conv2d(grey, kernel).flatten(1).var(1)
+
+
+def weighted_l1(pictures: Tensor, real: Tensor, weights: Tensor) -> Tensor:
+    """mean of weights * |pictures - real|; pictures, real (N, 3, S, S) in [0, 1], weights (N, 1, S, S)."""
+    return ((pictures - real).abs() * weights).mean()
+
+
+def flow_smoothness(flow: Tensor) -> Tensor:
+    """Mean squared step between neighbours of a flow (N, S, S, 2) in sides of the view, times S^2 (the squared
+    gradient), as the first-order smoothness of Horn & Schunck 1981."""
+    return (flow.diff(dim=1).square().mean() + flow.diff(dim=2).square().mean()) * flow.shape[1] ** 2

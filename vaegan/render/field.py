@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vaegan.faces.geometry import FACE_POINTS, LEFT_EYE, RIGHT_EYE, RIGID_POINTS
+from vaegan.faces.regions import INNER_LIPS, IRISES, LEFT_LIDS, RIGHT_LIDS
 
 POINTS = 478
 RING = 32
@@ -44,10 +45,6 @@ BOXES = 2
 OUTSIDE, FACE, MOUTH, EYE = range(4)
 """Regions: outside the oval, skin, between the inner lips, between the lids."""
 
-INNER_LIPS = "78 95 88 178 87 14 317 402 318 324 308 415 310 311 312 13 82 81 80 191"
-RIGHT_LIDS = "33 246 161 160 159 158 157 173 133 155 154 153 145 144 163 7"
-LEFT_LIDS = "263 466 388 387 386 385 384 398 362 382 381 380 374 373 390 249"
-
 
 @cache
 def triangulation(device: torch.device) -> tuple[Tensor, Tensor]:
@@ -57,9 +54,9 @@ def triangulation(device: torch.device) -> tuple[Tensor, Tensor]:
     """
     triangles = np.load(Path(__file__).parent / "triangles.npy").astype(np.int64)
     region = np.where((triangles < POINTS).all(1), FACE, OUTSIDE)
-    openings = ((INNER_LIPS, MOUTH, ()), (RIGHT_LIDS, EYE, range(468, 473)), (LEFT_LIDS, EYE, range(473, 478)))
-    for edge, name, iris in openings:
-        region[np.isin(triangles, [*map(int, edge.split()), *iris]).all(1)] = name
+    openings = ((INNER_LIPS, MOUTH), (RIGHT_LIDS + IRISES[:5], EYE), (LEFT_LIDS + IRISES[5:], EYE))
+    for points, name in openings:
+        region[np.isin(triangles, points).all(1)] = name
     return torch.from_numpy(triangles).to(device), torch.from_numpy(region).to(device)
 
 
@@ -78,24 +75,15 @@ class Rest:
 
 
 @dataclass
-class Field:
-    """Where each place of a view of the moved picture comes from.
-
-    position: (N, S, S, 2), in the photo. region: uint8 (N, S, S).
-    """
-
-    position: Tensor
-    region: Tensor
-
-
-@dataclass
 class Rigid:
     """The head's movement as a whole: q = turn p + shift takes moved places p back into the photo.
 
-    turn: (N, 2, 2), transposed; shift: (N, 1, 2); rest: the photo's mesh. fade: (N, 1), width of the soft edge.
+    turn: (N, 2, 2), transposed, and its inverse; shift: (N, 1, 2); rest: the photo's mesh. fade: (N, 1), width of the
+    soft edge.
     """
 
     turn: Tensor
+    inverse: Tensor
     shift: Tensor
     rest: Rest
     fade: Tensor
@@ -108,6 +96,20 @@ class Rigid:
         weight = ((HEAD_RADIUS - radius) / self.fade + 1).clamp(0, 1)
         weight = weight.square() * (3 - 2 * weight)
         return torch.lerp(places, there, weight[..., None])
+
+
+@dataclass
+class Field:
+    """Where each place of a view of the moved picture comes from.
+
+    position: (N, S, S, 2), in the photo. region: uint8 (N, S, S). rigid: the head's own movement.
+    inner: (N, S, S, 2), what the landmarks' own movement adds to it; zero beyond the ring.
+    """
+
+    position: Tensor
+    region: Tensor
+    rigid: Rigid
+    inner: Tensor
 
 
 def at_rest(mesh: Tensor, iterations: int = 64, fixed_work: bool = False) -> Rest:
@@ -136,11 +138,11 @@ def rigid_motion(rest: Rest, mesh: Tensor) -> Rigid:
     turn = torch.stack([torch.stack([c, s], 1), torch.stack([-s, c], 1)], 1)
     shift = middle_still - middle_moved @ turn
     # How far the head's outline goes: its centre's way, and what turning and growing add at one side of the box.
-    inverse = torch.linalg.inv_ex(turn).inverse
+    inverse = turn.mT / (c.square() + s.square()).clamp_min(1e-12)[:, None, None]
     outline = (rest.centre - shift) @ inverse - rest.centre
-    spin = torch.linalg.matrix_norm(inverse - torch.eye(2, device=mesh.device))
+    spin = (inverse - torch.eye(2, device=mesh.device)).square().sum((1, 2)).sqrt()
     far = outline.norm(dim=-1) / rest.size[..., 0] + spin[:, None]
-    return Rigid(turn, shift, rest, (FADE**2 + (FADE_SLOPE * far).square()).sqrt())
+    return Rigid(turn, inverse, shift, rest, (FADE**2 + (FADE_SLOPE * far).square()).sqrt())
 
 
 def dense_field(
@@ -164,7 +166,7 @@ def dense_field(
     moved = _flatten_turned((moved - rest.centre) / rest.size, iterations, fixed_work) * rest.size
     moved = moved + rest.centre
     own = rest.points - moved  # (N, 510, 2)
-    corners = (moved - rigid.shift) @ torch.linalg.inv_ex(rigid.turn).inverse
+    corners = (moved - rigid.shift) @ rigid.inverse
 
     if view is None:
         view = torch.tensor([[0.5, 0.5, 1.0]], device=device).expand(n, -1)
@@ -175,9 +177,9 @@ def dense_field(
     places = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).view(1, -1, 2)
     x, y = places[..., 0], places[..., 1]
     movement = linear.view(n, -1, 2, 3) @ torch.stack([x, y, torch.ones_like(x)], -1)[..., None]
-    position = rigid.back(places * (side / size) + origin) + movement[..., 0]
+    position = (rigid.back(places * (side / size) + origin) + movement[..., 0]).view(n, size, size, 2)
     labels = torch.cat([region, region.new_zeros(1)]).to(torch.uint8)
-    return Field(position.view(n, size, size, 2), labels[number].view(n, size, size))
+    return Field(position, labels[number].view(n, size, size), rigid, movement.view_as(position))
 
 
 def _flatten_turned(points: Tensor, iterations: int, fixed_work: bool) -> Tensor:

@@ -1,0 +1,91 @@
+"""The frames of clips at 256 px with their labels, out of packed parts: what the refiner of `warp` learns from."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+
+from vaegan.data.pack import Pack, read_pack
+from vaegan.errors import UserError
+
+
+class FrameSteps:
+    """The steps of an epoch; the training draws its pairs of frames from `pack` itself, on the device.
+
+    pack: without stills. steps: of an epoch.
+    """
+
+    def __init__(self, pack: Pack, steps: int) -> None:
+        self.pack, self.steps = pack, steps
+        self.epoch, self.rank, self.world = 0, 0, 1
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[int]:
+        yield from range(self.epoch * self.steps, (self.epoch + 1) * self.steps)
+
+
+@dataclass(kw_only=True, eq=False)
+class FramesData(pl.LightningDataModule):
+    """Clips to draw pairs of frames from; those of the split `val` validate."""
+
+    folder: str
+    """Of packed parts (`vaegan pack`)."""
+    steps: int
+    """Of an epoch: of one line of the curve."""
+    every: int
+    """Of a clip's frames one in `every` is taken; a frame takes 200 kB."""
+    limit: int
+    """At most a twentieth as many clips of a part; 0 = all."""
+    workers: int
+    """Threads that decode the parts."""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.train: FrameSteps | None = None
+        self.val: FrameSteps | None = None
+        self.source = ""
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.train is not None:
+            return
+        parts = {}
+        for split in ("train", "val"):
+            pack = read_pack(Path(self.folder), split, True, self.every, self.limit, self.workers)
+            parts[split] = _without_stills(pack)
+            if not len(parts[split].frames):
+                raise UserError(f"{self.folder} has no clips of the split '{split}': pack some")
+        self.source = (
+            f"{Path(self.folder).name}: {len(parts['train'].frames):,} frames of {_clips(parts['train'])} clips"
+        )
+        self.train, self.val = FrameSteps(parts["train"], self.steps), FrameSteps(parts["val"], 1)
+
+    def train_dataloader(self) -> FrameSteps:
+        return self.train
+
+    def val_dataloader(self) -> FrameSteps:
+        return self.val
+
+    def facts(self) -> dict[str, Any]:
+        """What a run's record says of the data."""
+        train, val = self.train.pack, self.val.pack
+        digest = hashlib.sha256(train.frame_mesh[::97].tobytes()).hexdigest()[:16]
+        facts = {"name": self.source, "train": len(train.frames), "val": len(val.frames), "clips": _clips(train)}
+        return {**facts, "fingerprint": digest}
+
+
+def _without_stills(pack: Pack) -> Pack:
+    rows = len(pack.frames)
+    return Pack(**{f.name: getattr(pack, f.name)[len(getattr(pack, f.name)) - rows :] for f in fields(Pack)})
+
+
+def _clips(pack: Pack) -> int:
+    return len(np.unique(pack.clip))

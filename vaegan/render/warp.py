@@ -1,0 +1,113 @@
+"""The photo itself moves: its mesh and W delta bend it, a small network mends it, its own pixels are shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaegan.faces.geometry import CropTransform, mesh_box
+from vaegan.render import Rendered
+from vaegan.render.canvas import Canvas, Corrections, feather
+from vaegan.render.field import at_rest, dense_field
+from vaegan.render.refiner import (
+    SIZE,
+    VIEW,
+    Refiner,
+    corrections,
+    in_place,
+    mesh_in_place,
+    moved_placement,
+    pull,
+    refiner_inputs,
+)
+from vaegan.tensors import to_float
+
+if TYPE_CHECKING:
+    from vaegan.model import FaceModel
+    from vaegan.portrait import Portrait
+
+AROUND = 2.0
+"""Views that the refiner's own copy of the photo holds: a head that moves finds its surroundings in it."""
+
+
+class Warp:
+    """The photo, moved by its mesh and W delta.
+
+    Args:
+        model: with heads. portrait: the photo. refiner: None shows the warp as it is.
+        size: side of the crops in px. full: show the whole photo at its own resolution; else the crop alone, which is
+            the photo's view, twice the mesh box.
+    """
+
+    def __init__(self, model: FaceModel, portrait: Portrait, refiner: Refiner | None, size: int, full: bool) -> None:
+        x, y, side = mesh_box(portrait.mesh)
+        view = CropTransform(x, y, VIEW * side)
+        self.model, self.refiner, self.size, self.full = model, refiner, size, full
+        if full:
+            self.canvas, self.view = Canvas(portrait.image, view), view
+        else:
+            picture = view.crop(portrait.image, size)
+            self.view = CropTransform(size / 2, size / 2, size)
+            self.canvas = Canvas(picture, self.view)
+        self.height, self.width = self.canvas.image.shape[:2]
+        around = view.scaled(AROUND).crop(portrait.image, round(AROUND * SIZE))
+        self.photo = to_float(around)[None]
+        self.rest = at_rest(_batch(view.to_crop(np.asarray(portrait.mesh, np.float64), 1.0)))
+        self.shape = _batch(portrait.crop.to_crop(np.asarray(portrait.mesh, np.float64), 1.0))[..., :2]
+        centre = view.to_crop(np.array([[portrait.crop.cx, portrait.crop.cy]]), 1.0)[0]
+        self.placement = _batch([*centre, portrait.crop.side / view.side, portrait.crop.roll])
+        self.z = _batch(portrait.z)
+        self.feather = feather(SIZE)
+        with torch.inference_mode():
+            self.still = model.decode(self.z).float().cpu()
+
+    def render(self, deltas: np.ndarray, placement: np.ndarray) -> list[Rendered]:
+        """As `Renderer.render`."""
+        with torch.inference_mode():
+            change = torch.from_numpy(np.asarray(deltas, np.float32))
+            z = self.z + change
+            decoded = self.model.decode(z).float().cpu()
+            read = self.model.heads(torch.cat([self.z, z]))[0][..., :2].float().cpu()
+            shapes = self.shape + read[1:] - read[:1]
+            places = moved_placement(self.placement, torch.from_numpy(np.asarray(placement, np.float32)))
+            meshes = mesh_in_place(shapes, places)
+            frames = [self._frame(meshes[i : i + 1], places[i : i + 1], decoded[i : i + 1]) for i in range(len(z))]
+        return [Rendered(self._crop(frame), frame) for frame in frames]
+
+    def _frame(self, mesh: Tensor, place: Tensor, decoded: Tensor) -> np.ndarray:
+        """The canvas with the face moved to mesh (1, 478, 2); place: of the crop, (1, 4)."""
+        scale = float(place[0, 2] / self.placement[0, 2])
+        centre = 0.5 + (place - self.placement)[0, :2].numpy()
+        corner, side, view = self.canvas.view(centre, scale)
+        square = torch.from_numpy(view)[None]
+        field = dense_field(self.rest, mesh, SIZE, square)
+        made = None
+        if self.refiner is not None:
+            place = torch.cat(
+                [(place[:, :2] - square[:, :2]) / square[:, 2:] + 0.5, place[:, 2:3] / square[:, 2:], place[:, 3:]], 1
+            )
+            faces = in_place(torch.cat([decoded, self.still]), place.repeat(2, 1), SIZE // 2)
+            warped = self._pull(field.position)
+            outputs = self.refiner(refiner_inputs(warped, field, faces[:1], faces[1:]))
+            made = self._corrections(field.position, outputs, float(square[0, 2]))
+        return self.canvas.show(field.rigid, field, corner, side, made)
+
+    def _corrections(self, position: Tensor, outputs: Tensor, side: float) -> Corrections:
+        colour, mask, flow = corrections(outputs)
+        flow = flow * side * torch.from_numpy(self.feather)
+        added = 255 * mask * (colour - self._pull(position + flow))
+        return Corrections(flow[0].numpy(), added[0].permute(1, 2, 0).numpy() * self.feather)
+
+    def _pull(self, position: Tensor) -> Tensor:
+        """The photo at the places (1, S, S, 2), in sides of its view."""
+        return pull(self.photo, (position - 0.5) / AROUND + 0.5)
+
+    def _crop(self, frame: np.ndarray) -> np.ndarray:
+        return self.view.crop(frame, self.size) if self.full else frame
+
+
+def _batch(array) -> Tensor:
+    return torch.from_numpy(np.asarray(array, np.float32))[None]
