@@ -1,4 +1,4 @@
-"""`vaegan motion`: what a motion file holds."""
+"""`vaegan motion`: what a motion file holds, and motions made from words."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.motion_make import directions, make
+
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def motion() -> None:
-    """Look at motion files."""
+    """Look at motion files, and make some."""
+
+
+app.command()(make)
+app.command()(directions)
 
 
 @app.command()
