@@ -13,7 +13,8 @@ import vaegan.sources
 from vaegan.errors import UserError
 from vaegan.media import Frame
 from vaegan.motion import Motion
-from vaegan.pipeline import Transfer, TransferSettings, animate, pose_note
+from vaegan.notes import pose_words
+from vaegan.pipeline import Transfer, TransferSettings, animate
 from vaegan.portrait import BATCH
 from vaegan.render import build_renderer
 from vaegan.render.view import resize
@@ -310,10 +311,10 @@ def test_impossible_settings_are_refused(option, value):
 
 
 def test_pose_difference_is_measured_where_the_framing_leaves_it():
-    assert pose_note(np.array([14, 0, 0]), follow=False) is None
-    assert pose_note(np.array([25, -18, 0]), follow=False) == "yaw +25, pitch -18 degrees"
-    assert pose_note(np.array([0, 0, 30]), follow=True) is None
-    assert pose_note(np.array([0, 0, 30]), follow=False) == "roll +30 degrees"
+    assert pose_words(np.array([14, 0, 0]), follow=False) is None
+    assert pose_words(np.array([25, -18, 0]), follow=False) == "yaw +25, pitch -18 degrees"
+    assert pose_words(np.array([0, 0, 30]), follow=True) is None
+    assert pose_words(np.array([0, 0, 30]), follow=False) == "roll +30 degrees"
 
 
 @pytest.mark.parametrize("reference", ["first", 3])

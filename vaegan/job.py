@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoWriter, check_output, write_image
-from vaegan.pipeline import Note, Transfer, TransferSettings, choose_device
+from vaegan.notes import Note
+from vaegan.pipeline import Transfer, TransferSettings, choose_device
 from vaegan.samples import find_driver, find_photo
 from vaegan.storyboard import Storyboard
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.motion import Motion, MotionRecorder, Steps
+from vaegan.notes import Note, faces_notes, pose_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portrait, watch
 from vaegan.render import build_renderer
 from vaegan.render.view import build_view
@@ -30,9 +31,6 @@ log = logging.getLogger(__name__)
 
 Driver = str | Path | Motion | Iterable[tuple[float, np.ndarray]]
 """A video, a folder of pictures, a motion file, a shipped motion's name, a Motion, or (time in s, uint8 (H, W, 3))s."""
-
-POSE_DEGREES = 15
-"""Head pose may differ by this much between photo and reference frame before it is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,6 @@ class TransferSettings:
     def streams(self) -> bool:
         """Whether a frame of the result depends on no later frame of the driver."""
         return self.motion == "relative" and self.reference == "first" and self.smooth == 0
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something a user may want to mend. kind: "faces" (several in the photo) | "pose" (photo and driver differ)."""
-
-    kind: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -144,16 +134,6 @@ class Frames(Iterator[Frame]):
         return self._outcome
 
 
-def pose_note(gap: np.ndarray, follow: bool) -> str | None:
-    """How far photo and reference frame look different ways, where it is worth a word.
-
-    gap: yaw, pitch, roll in degrees, photo - reference frame; follow: whether the crop turns with the head
-    """
-    axes = ("yaw", "pitch") if follow else ("yaw", "pitch", "roll")
-    told = ", ".join(f"{axis} {off:+.0f}" for axis, off in zip(axes, gap, strict=False) if abs(off) > POSE_DEGREES)
-    return f"{told} degrees" if told else None
-
-
 class Transfer:
     """One photo and one driver, ready to run; `notes` is what the photo alone brings to light."""
 
@@ -182,10 +162,8 @@ class Transfer:
         else:
             self.given, self.source, self.rate, self.expected = None, opened, opened.rate, opened.expected
         self.show_driver = show_driver and self.source is not None and (self.source.repeats or s.streams)
-        name = photo_name(photo)
         self.photo = read_portrait(photo if isinstance(photo, np.ndarray) else find_photo(photo), model, tracker)
-        several = Note("faces", f"{name} shows {self.photo.faces} faces; the largest is used")
-        self.notes = (several,) if self.photo.faces > 1 else ()
+        self.notes = faces_notes(photo_name(photo), self.photo.faces)
         self.view = build_view(s.view, s.size)
         self._renderer = build_renderer(s.renderer, model, self.photo, s.size, self.view)
 
@@ -284,17 +262,10 @@ class Transfer:
                 yield crop_picture(frame.image, crop, self.settings.size)
 
     def _pose_notes(self, reference: np.ndarray | None) -> tuple[Note, ...]:
-        off = None if reference is None else pose_note(self.photo.pose - reference, self.model.framing.follow)
-        if off is None:
+        if reference is None:
             return ()
-        s = self.settings
-        frame = "the mean pose" if s.motion == "absolute" else "the reference frame"
-        best = "--reference best, " if s.motion == "relative" and s.reference != "best" else ""
-        text = (
-            f"the photo's head is turned from {frame} of the driver by {off}, which distorts the result; "
-            f"{best}a part of the driver (--start, --end) that looks the same way or another photo helps"
-        )
-        return (Note("pose", text),)
+        gap, s = self.photo.pose - reference, self.settings
+        return pose_notes(gap, self.model.framing.follow, s.motion, s.reference)
 
     def compare(self, frame: Frame) -> np.ndarray:
         """Crops of photo, driver (where there is one) and result side by side, uint8 (size, 2 or 3 times size, 3)."""

@@ -13,6 +13,7 @@ from vaegan.faces.tracker import FaceTracker
 from vaegan.media import VideoReader
 from vaegan.model import FaceModel
 from vaegan.motion import MotionRecorder, Steps
+from vaegan.notes import faces_notes
 from vaegan.portrait import Portrait, read_portrait, watch
 from vaegan.render import build_renderer
 from vaegan.render.field import MeshField, sample
@@ -89,8 +90,8 @@ def read_clip(path: Path, model: FaceModel, tracker: FaceTracker, observer: Obse
 def read_subject(path: Path, model: FaceModel, tracker: FaceTracker, observer: Observer) -> Subject:
     """A photo as `transfer` reads it. Raises UserError when it cannot be read or shows no face."""
     photo = read_portrait(path, model, tracker)
-    if photo.faces > 1:
-        log.warning("%s shows %d faces; the largest is used", path, photo.faces)
+    for note in faces_notes(str(path), photo.faces):
+        log.warning(note.text)
     portrait = photo.within(photo.picture(ANALYSIS_PX))
     small = reduced([portrait.image], model.size)[0]
     seen = observer.look([portrait.image])

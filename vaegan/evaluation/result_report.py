@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from vaegan import reports
 from vaegan.evaluation import metrics
 from vaegan.evaluation.result import ResultFigures
-from vaegan.pipeline import POSE_DEGREES, Transfer, pose_note
+from vaegan.notes import POSE_DEGREES, pose_words
+from vaegan.pipeline import Transfer
 
 SAME_PERSON = 0.277
 """The cosine from which MobileFaceNet takes two pictures for one person's (99.3 % right on pairs of LFW)."""
@@ -107,7 +108,7 @@ def _frames(figures: ResultFigures) -> Line:
 
 def _gap(figures: ResultFigures, run: Transfer) -> Line:
     yaw, pitch, roll = figures.pose_gap
-    far = pose_note(figures.pose_gap, run.model.framing.follow)
+    far = pose_words(figures.pose_gap, run.model.framing.follow)
     frame = "the driver's mean pose" if run.settings.motion == "absolute" else "the driver's reference frame"
     words = (
         f"The photo's head is turned from {frame} by {far}, which distorts the result: use --reference best, another "

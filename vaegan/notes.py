@@ -1,0 +1,45 @@
+"""What a user may want to mend although the transfer goes on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+POSE_DEGREES = 15
+"""Head pose may differ by this much between photo and reference frame before it is worth a word."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """kind: "faces" (the photo shows several) | "pose" (photo and driver look different ways); text: one line."""
+
+    kind: str
+    text: str
+
+
+def faces_notes(photo: str, faces: int) -> tuple[Note, ...]:
+    """A note where the photo of that name shows more than one face."""
+    return (Note("faces", f"{photo} shows {faces} faces; the largest is used"),) if faces > 1 else ()
+
+
+def pose_notes(gap: np.ndarray, follow: bool, motion: str, reference: str | int) -> tuple[Note, ...]:
+    """A note where photo and reference frame look different ways. gap, follow: see `pose_words`."""
+    off = pose_words(gap, follow)
+    if off is None:
+        return ()
+    frame = "the mean pose" if motion == "absolute" else "the reference frame"
+    best = "--reference best, " if motion == "relative" and reference != "best" else ""
+    text = (
+        f"the photo's head is turned from {frame} of the driver by {off}, which distorts the result; "
+        f"{best}a part of the driver (--start, --end) that looks the same way or another photo helps"
+    )
+    return (Note("pose", text),)
+
+
+def pose_words(gap: np.ndarray, follow: bool) -> str | None:
+    """How far photo and reference frame look different ways, where it is worth a word.
+
+    gap: yaw, pitch, roll in degrees, photo - reference frame; follow: whether the crop turns with the head
+    """
+    axes = ("yaw", "pitch") if follow else ("yaw", "pitch", "roll")
+    told = ", ".join(f"{axis} {off:+.0f}" for axis, off in zip(axes, gap, strict=False) if abs(off) > POSE_DEGREES)
+    return f"{told} degrees" if told else None
