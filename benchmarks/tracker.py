@@ -21,14 +21,14 @@ import numpy as np
 import torch
 import typer
 
-from vaegan.data.tracker_mosaic import without_faces
 from vaegan.errors import UserError
 from vaegan.evaluation.metrics import correlation
 from vaegan.faces.geometry import FACE_POINTS, CropTransform, framing, head_pose, mesh_box
 from vaegan.faces.own import FOLDER, OwnBackend, overlap
 from vaegan.faces.tracker import Face, FaceTracker
 from vaegan.media import VideoReader, read_image, write_image
-from vaegan.training.tracker_validation import OUTER_EYES, expression_figures
+from vaegan.tracker_training.checks import OUTER_EYES, expression_figures
+from vaegan.tracker_training.mosaic import without_faces
 
 YAW = 45.0
 """Degrees within which landmarks are measured."""
@@ -321,7 +321,7 @@ def progress(text: str) -> None:
 
 
 def held_out_pictures(data: Path) -> Iterator[Path]:
-    """Pictures with context of the people that the training holds out (as tracker_data does), then the portraits."""
+    """Pictures with context of the people that the training holds out (as its data does), then the portraits."""
     for path in sorted((data / "raw" / "photos").glob("*/*/*.jpg")):
         if hashlib.sha256(path.parent.name.encode()).digest()[0] < 32:
             yield path

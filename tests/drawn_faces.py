@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from vaegan.data.tracker_data import HELD_OUT, TRAIN, Group
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import CropTransform
+from vaegan.tracker_training.groups import HELD_OUT, TRAIN, Group
 
 
 def drawn_group(name: str, count: int, side: int = 96, seed: int = 0) -> Group:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import yaml
 
-from vaegan.data.tracker_augment import warp
 from vaegan.errors import UserError
 from vaegan.evaluation.metrics import correlation
 from vaegan.faces.blendshapes import BLENDSHAPES
@@ -16,6 +15,7 @@ from vaegan.faces.own import FOLDER, OwnBackend, letterbox
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import VideoReader, read_image
 from vaegan.samples import shipped_photos
+from vaegan.tracker_training.augment import warp
 
 # Of the sample photo, 512 px, by the teacher: outer eye corners, tip of the nose, corners of the mouth, chin.
 KNOWN = {

@@ -16,7 +16,8 @@ from vaegan.config import instantiate
 from vaegan.data.module import FaceData
 from vaegan.errors import UserError
 
-DATA = sorted(path.stem for path in (Path(CONF) / "data").glob("*.yaml"))
+OF_ONE_MODEL = ("tracker", "motion", "frames")
+DATA = sorted(path.stem for path in (Path(CONF) / "data").glob("*.yaml") if path.stem not in OF_ONE_MODEL)
 
 
 def made(data: str, *overrides: str) -> FaceData:

@@ -5,15 +5,15 @@ import numpy as np
 import torch
 from drawn_faces import drawn_group, symmetric_points
 
-from vaegan.data import tracker_data
-from vaegan.data.tracker_data import HELD_OUT, TRAIN, Made, Sample
-from vaegan.data.tracker_faces import cover_with_hair, cover_with_hand, reshaped, with_other_face
-from vaegan.data.tracker_mosaic import Composer, Composition, target_maps
-from vaegan.data.tracker_negatives import LOOKS, mined_negatives
-from vaegan.data.tracker_samples import LandmarkerBatches
 from vaegan.faces.backend import Detection, Landmarks
 from vaegan.faces.geometry import CropTransform, face_region
 from vaegan.faces.own import peaks
+from vaegan.tracker_training import groups as tracker_data
+from vaegan.tracker_training.groups import HELD_OUT, TRAIN, Made, Sample
+from vaegan.tracker_training.made_faces import cover_with_hair, cover_with_hand, reshaped, with_other_face
+from vaegan.tracker_training.mosaic import Composer, Composition, target_maps
+from vaegan.tracker_training.negatives import LOOKS, mined_negatives
+from vaegan.tracker_training.samples import LandmarkerBatches
 
 
 def test_a_reshaped_picture_moves_its_mesh_with_its_face():

@@ -1,6 +1,6 @@
 """The tracker's own training: networks and targets by known answers, and a whole tiny run on drawn faces."""
 
-import time
+import json
 from types import SimpleNamespace
 
 import cv2
@@ -9,13 +9,12 @@ import pytest
 import torch
 from drawn_faces import drawn_group, symmetric_points
 from hydra import compose, initialize_config_dir
+from logger_files import read_wandb
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
+from tiny_runs import offline
 
-import vaegan.training.tracker as training
-from vaegan.data.tracker_augment import mirrored_blendshapes
-from vaegan.data.tracker_data import HELD_OUT
-from vaegan.data.tracker_samples import fit_mesh_model, upright
+import vaegan.tracker_training.data as training_data
 from vaegan.errors import UserError
 from vaegan.faces import networks
 from vaegan.faces.backend import Landmarks
@@ -23,9 +22,11 @@ from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import CropTransform, mesh_box, mesh_roll
 from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, with_fused_activations
 from vaegan.faces.own import OwnBackend
-from vaegan.training.run import CONF
-from vaegan.training.tracker_card import CurveFile
-from vaegan.training.tracker_presence import fit_presence_head
+from vaegan.tracker_training.augment import mirrored_blendshapes
+from vaegan.tracker_training.groups import HELD_OUT
+from vaegan.tracker_training.presence import fit_presence_head
+from vaegan.tracker_training.samples import fit_mesh_model, upright
+from vaegan.training.run import CONF, train
 
 LANDMARKER = {
     "size": 32,
@@ -60,32 +61,41 @@ def drawn(monkeypatch):
         for seed, name in enumerate(("faces", "faces-tight", "clips-train", "clips-dev", "photos"))
     }
     groups["clips-dev"].split[:] = HELD_OUT
-    monkeypatch.setattr(training, "load_groups", lambda data, cache, names, every: {n: groups[n] for n in names})
+    monkeypatch.setattr(training_data, "load_groups", lambda data, cache, names, every: {n: groups[n] for n in names})
     return groups
 
 
 def settings(tmp_path, *overrides: str):
     """A configuration of conf/ in which everything is tiny."""
+    given = ["model=tracker", "trainer.threads=1", "trainer.log_every=1", f"data.folder={tmp_path}", *overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", overrides=["model=tracker", "trainer.threads=1", f"model.data={tmp_path}", *overrides])
+        cfg = compose("config", overrides=given)
     OmegaConf.set_struct(cfg, False)
     cfg.model.landmarker, cfg.model.detector = LANDMARKER, DETECTOR
     cfg.model.detection.size = 96
-    cfg.model.landmarker_training.update({"samples": 16 * 12, "batch": 16, "check_every": 6, "check_stills": 6})
-    cfg.model.landmarker_training.warm_up = 2
-    cfg.model.detector_training.update({"samples": 8 * 6, "batch": 8, "check_every": 3, "check_pictures": 6})
-    cfg.model.detector_training.update({"face_px": [16, 80], "warm_up": 2})
+    cfg.model.landmarker_training.update({"samples": 16 * 12, "batch": 16, "warm_up": 2})
+    cfg.model.detector_training.update({"samples": 8 * 6, "batch": 8, "warm_up": 2})
+    cfg.data.landmarker.update({"check_every": 6, "check_stills": 6})
+    cfg.data.detector.update({"check_every": 3, "check_pictures": 6, "face_px": [16, 80]})
     return cfg
+
+
+def rows(run) -> np.ndarray:
+    return np.genfromtxt(run / "metrics.csv", delimiter=",", names=True)
 
 
 def test_a_run_learns_and_its_folder_is_a_tracker_with_a_card(drawn, tmp_path, capsys, monkeypatch):
     cfg = settings(tmp_path)
-    cfg.model.landmarker_training.update({"samples": 16 * 60, "check_every": 15})
-    training.run(cfg, tmp_path / "run")
-    curve = CurveFile(tmp_path / "run/landmarker/curve.csv").rows()
-    assert [row["step"] for row in curve] == [15, 30, 45, 60]
-    assert curve[-1]["loss"] < 0.85 * curve[0]["loss"]
-    assert "step 60/60" in capsys.readouterr().out
+    cfg.model.landmarker_training.samples, cfg.data.landmarker.check_every = 16 * 60, 15
+    train(cfg, tmp_path / "run", "python train.py model=tracker")
+    log = rows(tmp_path / "run")
+    assert log["step"][~np.isnan(log["valfaceserror"])].tolist() == [15, 30, 45, 60]
+    assert log["step"][~np.isnan(log["valrecall"])].tolist() == [63, 66]
+    loss = log["trainloss"][~np.isnan(log["trainloss"])][:60]
+    assert loss[-15:].mean() < 0.85 * loss[:15].mean()
+    assert "step 66/66" in capsys.readouterr().out
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert (record["status"], record["images_seen"], record["data"]["name"]) == ("finished", 60 * 16 + 48, "tracker")
     backend = OwnBackend(tmp_path / "run/model")
     seen = backend.landmarks(drawn["faces"].images[0], CropTransform(48, 48, 70))
     assert seen.mesh.shape == (478, 3) and seen.blendshapes.shape == (52,) and 0 <= seen.presence <= 1
@@ -95,13 +105,14 @@ def test_a_run_learns_and_its_folder_is_a_tracker_with_a_card(drawn, tmp_path, c
     assert str(tmp_path) not in card
 
     before = load_file(tmp_path / "run/model/weights.safetensors")
-    cfg.model.part, cfg.model.presence.samples = "presence", 64
-    monkeypatch.setattr(training, "FaceTracker", lambda name: SimpleNamespace(backend=Blind()))
-    training.run(cfg, tmp_path / "run")
-    after = load_file(tmp_path / "run/model/weights.safetensors")
+    cfg.model.part, cfg.data.presence.samples, cfg.start_from = "presence", 64, str(tmp_path / "run/model")
+    monkeypatch.setattr(training_data, "FaceTracker", lambda name: SimpleNamespace(backend=Blind()))
+    train(cfg, tmp_path / "fitted")
+    after = load_file(tmp_path / "fitted/model/weights.safetensors")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {"landmarker.presence.weight", "landmarker.presence.bias"}
-    assert "## Presence" in (tmp_path / "run/model/README.md").read_text()
+    assert before.keys() == after.keys() and changed == {"landmarker.presence.weight", "landmarker.presence.bias"}
+    card = (tmp_path / "fitted/model/README.md").read_text()
+    assert "## Presence" in card and "960 samples" in card and "recall" in card
 
 
 def test_presence_learns_from_what_was_taken_for_a_face_and_keeps_the_faces(drawn):
@@ -122,65 +133,77 @@ def test_presence_learns_from_what_was_taken_for_a_face_and_keeps_the_faces(draw
 
 
 def test_a_run_that_was_broken_off_ends_as_an_unbroken_one(drawn, tmp_path, monkeypatch):
-    started = time.perf_counter()
-    cfg = settings(tmp_path, "model.part=landmarker")
-    training.run(cfg, tmp_path / "straight")
+    cfg = settings(tmp_path)
+    train(cfg, tmp_path / "straight")
 
-    made = training.LandmarkerBatches
+    made = training_data.DetectorBatches
 
     class Breaks(made):
         def __getitem__(self, index):
-            if self.start + index == 8:
-                raise KeyboardInterrupt
+            if self.start + index == 4:
+                raise InterruptedError
             return super().__getitem__(index)
 
-    monkeypatch.setattr(training, "LandmarkerBatches", Breaks)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        training.run(cfg, tmp_path / "broken")
-    assert CurveFile(tmp_path / "broken/landmarker/curve.csv").rows()[-1]["step"] == 6
-    monkeypatch.setattr(training, "LandmarkerBatches", made)
-    training.run(cfg, tmp_path / "broken")
-    seconds = [row["seconds"] for row in CurveFile(tmp_path / "broken/landmarker/curve.csv").rows()]
-    assert max(seconds) < time.perf_counter() - started
-    one, other = (torch.load(tmp_path / n / "landmarker/last.ckpt", weights_only=True) for n in ("straight", "broken"))
-    assert one["global_step"] == other["global_step"] == 12
+    monkeypatch.setattr(training_data, "DetectorBatches", Breaks)
+    with pytest.raises(InterruptedError):
+        train(cfg, tmp_path / "broken")
+    monkeypatch.setattr(training_data, "DetectorBatches", made)
+    cfg.resume = str(tmp_path / "broken")
+    train(cfg, tmp_path / "elsewhere")
+    one, other = (torch.load(tmp_path / n / "last.ckpt", weights_only=True) for n in ("straight", "broken"))
+    assert one["run"]["progress"]["step"] == other["run"]["progress"]["step"] == 18
     for name, value in one["state_dict"].items():
         assert torch.equal(value, other["state_dict"][name]), f"{name} differs after going on"
+    log = rows(tmp_path / "broken")
+    assert log["step"][~np.isnan(log["valrecall"])].tolist() == [15, 18]
 
 
 def test_a_run_starts_from_a_finished_tracker_and_its_card_keeps_the_run_before(drawn, tmp_path):
-    cfg = settings(tmp_path, "model.part=landmarker")
-    training.run(cfg, tmp_path / "first")
-    cfg.model.part = "detector"
-    training.run(cfg, tmp_path / "first")
+    cfg = settings(tmp_path)
+    train(cfg, tmp_path / "first")
     cfg.model.part, cfg.start_from = "landmarker", str(tmp_path / "first/model")
     cfg.model.landmarker_training.update({"rate": 0.0, "samples": 32, "weight_decay": 0.0})
-    training.run(cfg, tmp_path / "second")
+    train(cfg, tmp_path / "second")
     first, second = (load_file(tmp_path / n / "model/weights.safetensors") for n in ("first", "second"))
-    assert {name for name in first if name.startswith("landmarker.")} == set(second)
+    assert first.keys() == second.keys()
     for name, value in second.items():
         assert torch.equal(value, first[name]) or "running" in name, f"{name} is not where it was"
     card = (tmp_path / "second/model/README.md").read_text()
     assert "32 samples, from the weights of `model`" in card and "## Landmarker, the run before" in card
-    assert "192 samples" in card and "| 12 |" in card
+    assert "192 samples" in card and "| 12 |" in card and card.count("## Detector") == 1
     assert str(tmp_path) not in card
 
     cfg.model.landmarker.features = 25
     with pytest.raises(UserError, match="has other layers than this configuration"):
-        training.run(cfg, tmp_path / "third")
+        train(cfg, tmp_path / "third")
     cfg.start_from = str(tmp_path / "nowhere")
     with pytest.raises(UserError, match="is no tracker: give a tracker's model folder"):
-        training.run(cfg, tmp_path / "third")
+        train(cfg, tmp_path / "third")
+
+
+def test_the_tracker_is_logged_to_wandb_too(drawn, tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    offline(monkeypatch, tmp_path)
+    cfg = settings(tmp_path, "logger=wandb", "model.part=detector")
+    train(cfg, tmp_path / "run")
+    wandb.teardown()
+    log = read_wandb(next((tmp_path / "run").glob("wandb/offline-run-*")))
+    assert {"train/heat", "val/recall"} <= {name for row in log.rows.values() for name in row}
+    assert log.record["status"] == "finished"
 
 
 def test_missing_data_is_said_in_one_line(tmp_path):
     cfg = settings(tmp_path)
-    cfg.model.data = str(tmp_path / "nowhere")
+    cfg.data.folder = str(tmp_path / "nowhere")
     with pytest.raises(UserError, match="set VAEGAN_DATA"):
-        training.run(cfg, tmp_path / "run")
-    cfg.model.part = "nose"
+        train(cfg, tmp_path / "run")
+    cfg.data.folder, cfg.model.part = str(tmp_path), "nose"
     with pytest.raises(UserError, match="landmarker, detector, both or presence"):
-        training.run(cfg, tmp_path / "run")
+        train(cfg, tmp_path / "run")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=["model=tracker", "data=synthetic", "data.synthetic=150"])
+    with pytest.raises(UserError, match="learns from data=tracker"):
+        train(cfg, tmp_path / "run")
 
 
 def test_networks_give_what_they_promise_and_folding_changes_nothing():

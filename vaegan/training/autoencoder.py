@@ -18,7 +18,7 @@ from vaegan.motion import delta
 from vaegan.networks import VAE, Discriminator
 from vaegan.tensors import to_float, to_uint8
 from vaegan.training.card import model_card
-from vaegan.training.module import Finished, TrainingModule
+from vaegan.training.module import POSITION, Finished, TrainingModule
 from vaegan.training.pca_start import start_from_pca
 from vaegan.training.schedule import learning_rate_factor
 
@@ -248,7 +248,7 @@ class Autoencoder(TrainingModule):
             "hours": round(run.seconds / 3600, 2),
             "weights": self.weights,
             "seed": run.seed,
-            "validation": {name: round(value, 4) for name, value in last.items() if name not in ("images", "step")},
+            "validation": {name: round(value, 4) for name, value in last.items() if name not in POSITION},
         }
         what = "VAE" if self.discriminator is None else "VAE + GAN"
         model = FaceModel(self.ema.module, self.framing, run.name, training)

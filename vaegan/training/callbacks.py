@@ -147,6 +147,8 @@ class PerceptualDistance(pl.Callback):
         self.network: torch.nn.Module | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        if not module.size:
+            return
         try:
             self.network = load_lpips()
         except UserError as error:
@@ -191,7 +193,7 @@ class PictureGrids(pl.Callback):
 class Curve(pl.Callback):
     """Keeps every validation's figures, over a resume too; where there is no progress bar, prints one line for each.
 
-    `rows` holds a dict a validation: `images` and `step` seen in this run, and the figures without "val/".
+    `rows` holds a dict a validation: `images`, `step` and `seconds` of this run, and the figures without "val/".
     """
 
     def __init__(self):
@@ -211,7 +213,12 @@ class Curve(pl.Callback):
             for part in ("train", "val")
         }
         self.rows.append(
-            {"images": float(module.images_seen), "step": float(module.progress.step), **parts["val"]},
+            {
+                "images": float(module.images_seen),
+                "step": float(module.progress.step),
+                "seconds": module.progress.seconds,
+                **parts["val"],
+            }
         )
         if trainer.progress_bar_callback is None and trainer.is_global_zero:
             shown = "; ".join(f"{part}: {_told(figures)}" for part, figures in parts.items() if figures)

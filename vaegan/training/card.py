@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vaegan.training.module import Finished
+from vaegan.training.module import POSITION, Finished
 
 LICENCES = {
     "faces": (
@@ -31,7 +31,7 @@ def model_card(what: str, run: Finished, training: dict[str, Any]) -> str:
     licence, where = LICENCES.get(training["data"], ("your own: their terms apply to the weights", ""))
     seen, here = training["images_seen"], training["images_seen_in_this_run"]
     start = f", {here:,} of them in this run, which started from `{training['start_from']}`" if seen != here else ""
-    names = sorted({k for row in curve for k in row} - {"images", "step"})
+    names = sorted({k for row in curve for k in row} - set(POSITION))
     chosen = sorted({round(i * (len(curve) - 1) / max(1, POINTS - 1)) for i in range(POINTS)}) if curve else []
     since = "pictures seen" if seen == here else "pictures seen in this run"
     table = [f"| {since} | {' | '.join(names)} |", f"|{'---|' * (len(names) + 1)}"]

@@ -26,13 +26,16 @@ from vaegan.errors import UserError
 from vaegan.model import Framing
 from vaegan.training.schedule import Progress
 
+POSITION = ("images", "step", "seconds")
+"""Where in its run a row of a curve stands; the rest are figures."""
+
 
 @dataclass(frozen=True)
 class Finished:
     """A run that has ended, as its model card tells it.
 
     name: of the run. command: what was typed. source: name of the data set. start_from: model it started from, or None.
-    curve: a dict a validation: `images` seen in this run, `step`, and the figures by name without "val/".
+    curve: a dict a validation: what POSITION names, of this run, and the figures by name without "val/".
     seconds: of training, validations included.
     """
 
@@ -54,7 +57,8 @@ class TrainingModule(pl.LightningModule):
     Attributes:
         images_seen: pictures seen in this run; images_before: in the runs that its starting weights come from.
         steps: length of the run where the module fixes it; None: as the trainer's settings say.
-        size: side of the model's crops in px. latent: numbers of its code; 0: no PCA line in the log.
+        size: side of the model's crops in px; 0: it makes no pictures.
+        latent: numbers of its code; 0: no PCA line in the log.
         framing: how faces are cut out for the preview; None: there is no preview.
         objective: the validation figure that a sweep optimises.
     """

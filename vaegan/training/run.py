@@ -70,10 +70,6 @@ def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> fl
     if cfg.print_config:
         print(OmegaConf.to_yaml(cfg, resolve=True))
         return None
-    if cfg.model.name == "tracker":
-        from vaegan.training import tracker
-
-        return tracker.run(cfg, folder)
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
     pl.seed_everything(cfg.seed, verbose=False)
@@ -93,7 +89,8 @@ def train(cfg: DictConfig, folder: Path, command: str = "python train.py") -> fl
     try:
         loggers += build_loggers(cfg, folder, record)
         chosen = [instantiate(node, folder=folder) for node in cfg.callbacks.values() if node]
-        trainer = _trainer(cfg, folder, loggers, [*always(folder), *chosen, curve])
+        epochs = -1 if module.steps or cfg.trainer.steps else cfg.trainer.epochs
+        trainer = _trainer(cfg, epochs, folder, loggers, [*always(folder), *chosen, curve])
         _fit(trainer, module, data, checkpoint)
         if trainer.interrupted:
             status = "stopped"
@@ -135,7 +132,9 @@ def build_loggers(cfg: DictConfig, folder: Path, record: dict[str, Any]) -> list
     return [instantiate(node, folder=folder, config=config, record=record) for node in cfg.logger.values()]
 
 
-def _trainer(cfg: DictConfig, folder: Path, loggers: list[RunLogger], callbacks: list[pl.Callback]) -> pl.Trainer:
+def _trainer(
+    cfg: DictConfig, epochs: int, folder: Path, loggers: list[RunLogger], callbacks: list[pl.Callback]
+) -> pl.Trainer:
     t = cfg.trainer
     return pl.Trainer(
         default_root_dir=folder,
@@ -143,7 +142,7 @@ def _trainer(cfg: DictConfig, folder: Path, loggers: list[RunLogger], callbacks:
         devices=t.devices,
         strategy=t.strategy,
         precision=t.precision,
-        max_epochs=-1 if t.steps else t.epochs,
+        max_epochs=epochs,
         limit_train_batches=t.fast or None,
         limit_val_batches=t.fast or None,
         check_val_every_n_epoch=t.validate_every,

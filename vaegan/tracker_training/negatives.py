@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.random import Generator
 
-from vaegan.data.tracker_data import TRAIN, Group
-from vaegan.data.tracker_mosaic import by_owner, without_faces
 from vaegan.faces.backend import Backend
 from vaegan.faces.geometry import CropTransform, face_region
 from vaegan.faces.tracker import FIRST_PRESENCE, MIN_PRESENCE
+from vaegan.tracker_training.groups import TRAIN, Group
+from vaegan.tracker_training.mosaic import by_owner, without_faces
 
 LOOKS = 4
 """The first look and those that a tracker takes at what it took for a face."""

@@ -2,7 +2,7 @@
 
 Five groups: the stills of `faces` and `faces-tight`; frames of the `train` and `dev` clips; whole pictures with context
 (`raw/photos`). The labels are what the teacher says of just these pixels; training pictures come again with faces that
-nobody has (`tracker_faces`), on which it is asked again.
+nobody has (`made_faces`), on which it is asked again.
 
 Each is a folder of arrays that is built under a temporary name and renamed, so that two processes may build it at once
 and a broken-off build leaves nothing that looks whole.
@@ -23,12 +23,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vaegan.data.tracker_faces import cover_with_hair, cover_with_hand, reshaped, with_other_face
 from vaegan.errors import UserError
 from vaegan.faces.backend import Backend
 from vaegan.faces.geometry import face_region, mesh_box
 from vaegan.faces.tracker import MIN_PRESENCE, SETTLED, SETTLING_LOOKS, FaceTracker, region_change
 from vaegan.media import VideoReader, decode_image, read_image
+from vaegan.tracker_training.made_faces import cover_with_hair, cover_with_hand, reshaped, with_other_face
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaegan.data.tracker_samples import LandmarkerBatches
 from vaegan.faces.networks import FaceLandmarker
-from vaegan.training.tracker_modules import as_input
+from vaegan.tensors import to_float
+from vaegan.tracker_training.samples import LandmarkerBatches
 
 
 def fit_presence_head(
@@ -51,7 +51,7 @@ def fit_presence_head(
 
 @torch.no_grad()
 def _features(net: FaceLandmarker, crops: np.ndarray) -> Tensor:
-    return net.features(net.trunk(as_input(crops) * 2 - 1))
+    return net.features(net.trunk(to_float(crops) * 2 - 1))
 
 
 @torch.no_grad()

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.random import Generator
 from torch.utils.data import Dataset
 
-from vaegan.data.tracker_augment import degrade, occlude, recolour, texture, warp
-from vaegan.data.tracker_data import Group
 from vaegan.faces.geometry import CropTransform, face_region
+from vaegan.tracker_training.augment import degrade, occlude, recolour, texture, warp
+from vaegan.tracker_training.groups import Group
 
 STRIDE = 8
 

@@ -1,16 +1,10 @@
-"""How the tracker's landmarker and detector learn from what the teacher sees: loss terms, schedule, average."""
+"""The loss terms of the tracker's landmarker and detector."""
 
-import math
-
-import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from vaegan.ema import averaged
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import FACE_POINTS
-from vaegan.faces.networks import FaceDetector, FaceLandmarker
 
 OUTER_EYES = (33, 263)
 FOREHEAD, CHIN = 10, 152
@@ -24,75 +18,6 @@ _BROWS = "70 63 105 66 107 55 65 52 53 46 300 293 334 296 336 285 295 282 283 27
 
 # Inner lips and eyelids above and below: their distance is what a blink or a word is.
 OPENINGS = ((13, 14), (82, 87), (312, 317), (159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373))
-
-
-class _Distilled(pl.LightningModule):
-    """What both parts share: AdamW with a warm-up and a cosine to zero, and an average of the weights over time.
-
-    Args:
-        net: what is trained; `self.average` holds its exponential moving average.
-        steps: length of the run; the schedule ends there.
-        rate, weight_decay, warm_up: of AdamW; the warm-up in steps.
-        average_decay: of the moving average.
-    """
-
-    def __init__(
-        self, net: nn.Module, steps: int, rate: float, weight_decay: float, warm_up: int, average_decay: float
-    ):
-        super().__init__()
-        self.net = net
-        self.average = averaged(net, average_decay)
-        self.average.requires_grad_(False)
-        self.steps, self.rate, self.weight_decay, self.warm_up = steps, rate, weight_decay, warm_up
-
-    def configure_optimizers(self) -> dict:
-        """AdamW; the rate rises over `warm_up` steps and falls as a cosine to zero at `steps`."""
-        optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.rate, weight_decay=self.weight_decay)
-
-        def schedule(step: int) -> float:
-            return min(1.0, (step + 1) / self.warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def optimizer_step(self, *args, **kwargs) -> None:
-        """The usual step; then the average follows, faster at the beginning."""
-        super().optimizer_step(*args, **kwargs)
-        self.average.update_parameters(self.net)
-
-    def trained(self) -> nn.Module:
-        """The averaged network, for evaluation."""
-        return self.average.module.eval()
-
-
-def as_input(images: np.ndarray | Tensor) -> Tensor:
-    """uint8 (N, H, W, 3) -> float (N, 3, H, W) in [0, 1], channels last in memory as it came."""
-    return torch.as_tensor(images).permute(0, 3, 1, 2).float().div_(255)
-
-
-class LandmarkerTraining(_Distilled):
-    """Points, expression and presence of the landmarker against the teacher's.
-
-    Args:
-        net: its mesh model is set.
-        blendshape_spread: standard deviation (52,) of each blendshape in the data.
-        weights: of the loss terms `points`, `first_points`, `openings`, `box`, `pose`, `blendshapes`, `presence`.
-        schedule: arguments of `_Distilled`.
-    """
-
-    def __init__(self, net: FaceLandmarker, blendshape_spread: Tensor, weights: dict[str, float], **schedule) -> None:
-        super().__init__(net, **schedule)
-        self.weights = weights
-        self.register_buffer("point_weights", point_weights())
-        self.register_buffer("blendshape_weights", blendshape_weights(blendshape_spread))
-
-    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """batch: as LandmarkerBatches makes them."""
-        found = self.net.look(as_input(batch["crops"]))
-        terms = landmarker_losses(*found, batch, self.point_weights, self.blendshape_weights)
-        total = sum(self.weights[name] * term for name, term in terms.items())
-        self.log_dict({"loss": total, **terms}, prog_bar=True)
-        return total
 
 
 def point_weights() -> Tensor:
@@ -164,26 +89,6 @@ def head_axes(mesh: Tensor) -> Tensor:
     across = nn.functional.normalize(mesh[:, OUTER_EYES[1]] - mesh[:, OUTER_EYES[0]], dim=1, eps=1e-6)
     down = nn.functional.normalize(mesh[:, CHIN] - mesh[:, FOREHEAD], dim=1, eps=1e-6)
     return torch.stack([across, down, torch.linalg.cross(across, down)], 1)
-
-
-class DetectorTraining(_Distilled):
-    """Heat map and boxes of the detector against the composed pictures' true ones.
-
-    Args:
-        net, schedule: as of `_Distilled`.
-        weights: of the loss terms `heat`, `box`.
-    """
-
-    def __init__(self, net: FaceDetector, weights: dict[str, float], **schedule) -> None:
-        super().__init__(net, **schedule)
-        self.weights = weights
-
-    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """batch: as DetectorBatches makes them."""
-        terms = detector_losses(self.net(as_input(batch["images"])), batch["heat"], batch["box"])
-        total = sum(self.weights[name] * term for name, term in terms.items())
-        self.log_dict({"loss": total, **terms}, prog_bar=True)
-        return total
 
 
 def detector_losses(maps: Tensor, heat: Tensor, box: Tensor) -> dict[str, Tensor]:

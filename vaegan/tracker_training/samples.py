@@ -12,7 +12,8 @@ import numpy as np
 from numpy.random import Generator
 from torch.utils.data import Dataset
 
-from vaegan.data.tracker_augment import (
+from vaegan.faces.geometry import CropTransform, face_region
+from vaegan.tracker_training.augment import (
     any_border,
     degrade,
     mirrored_blendshapes,
@@ -22,8 +23,7 @@ from vaegan.data.tracker_augment import (
     texture,
     warp,
 )
-from vaegan.data.tracker_data import TRAIN, Group
-from vaegan.faces.geometry import CropTransform, face_region
+from vaegan.tracker_training.groups import TRAIN, Group
 
 
 @dataclass(frozen=True)

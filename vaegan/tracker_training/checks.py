@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from vaegan.data.tracker_data import HELD_OUT, Group
-from vaegan.data.tracker_mosaic import Composer
-from vaegan.data.tracker_samples import steady_crops
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import mesh_box
 from vaegan.faces.own import overlap, peaks
+from vaegan.tensors import to_float
+from vaegan.tracker_training.groups import HELD_OUT, Group
+from vaegan.tracker_training.mosaic import Composer
+from vaegan.tracker_training.samples import steady_crops
 
 OUTER_EYES = (33, 263)
 
@@ -60,7 +61,7 @@ class LandmarkerCheck:
 def _predict(net: nn.Module, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     outputs, device = [], next(net.parameters()).device
     for start in range(0, len(crops), 64):
-        batch = torch.from_numpy(crops[start : start + 64]).to(device).permute(0, 3, 1, 2).float().div_(255)
+        batch = to_float(crops[start : start + 64], device)
         mesh, presence, blendshapes = net(batch)
         outputs.append((mesh.cpu().numpy(), presence.sigmoid().cpu().numpy(), blendshapes.sigmoid().cpu().numpy()))
     return tuple(np.concatenate(part) for part in zip(*outputs, strict=True))
@@ -117,7 +118,7 @@ class DetectorCheck:
         empty = [0, 0]
         rolls, device = [], next(net.parameters()).device
         for made in self.made:
-            image = torch.from_numpy(made.image)[None].to(device).permute(0, 3, 1, 2).float().div_(255)
+            image = to_float(made.image[None], device)
             boxes, _ = peaks(net(image)[0].cpu(), self.min_score)
             true = [np.array([f.cx, f.cy, f.side, f.roll]) for f in made.faces]
             unclear = [np.array([f.cx, f.cy, f.side, f.roll]) for f in made.unclear]
