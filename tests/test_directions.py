@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from vaegan import UserError
 from vaegan.cli.motion import app
-from vaegan.directions import BY_BLENDSHAPES, FREE, NAMES, fit_directions, load_directions, part_rows
+from vaegan.directions import BY_BLENDSHAPES, FREE, NAMES, PARTS, fit_directions, load_directions, part_rows
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.keyframes import Key, make_motion
 from vaegan.model import FaceModel, Framing, load_model
@@ -141,6 +141,19 @@ def test_a_motion_made_by_the_command_is_one_of_the_model(folder, model, tmp_pat
     motion = Motion.load(out)
     assert (motion.model_id, motion.fps, motion.times[-1]) == (model.id, Fraction(25), 2.0)
     assert motion.deltas[-1] == pytest.approx(load_directions(folder).delta(smile=1, yaw=-15), abs=0.02)
+
+
+def test_only_and_without_a_part_make_up_the_whole(folder):
+    directions = load_directions(folder)
+    motion = make_motion(directions, [Key(1.0, {"smile": 1.0, "yaw": 20.0})])
+    for part in PARTS:
+        only, without = motion.only(part, directions), motion.without(part, directions)
+        assert only.deltas + without.deltas == pytest.approx(motion.deltas, abs=1e-4)
+    still = motion.without("pose", directions)
+    assert np.ptp(still.pose, axis=0) == pytest.approx([0, 0, 0])
+    assert np.ptp(motion.only("pose", directions).pose[:, 0]) == pytest.approx(20)
+    with pytest.raises(UserError, match="no part 'ears'"):
+        motion.only("ears", directions)
 
 
 def test_a_folder_keeps_its_directions_under_another_name(folder, tmp_path):

@@ -12,6 +12,7 @@ _HOME = {
     "FaceModel": "vaegan.model",
     "load_model": "vaegan.model",
     "shipped_models": "vaegan.model",
+    "load_directions": "vaegan.directions",
     "Face": "vaegan.faces.tracker",
     "FaceTracker": "vaegan.faces.tracker",
     "Motion": "vaegan.motion",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from vaegan.directions import shipped_directions
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform
 from vaegan.motion_file import ARRAYS, problem, read_motion, write_motion
@@ -20,6 +21,7 @@ from vaegan.sources import VideoSource
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vaegan.directions import Directions
     from vaegan.faces.tracker import FaceTracker
     from vaegan.model import FaceModel
     from vaegan.portrait import DriverFrame
@@ -81,8 +83,6 @@ class Motion:
         """Some of its frames."""
         return Steps(*(getattr(self, name)[part] for name in ARRAYS))
 
-    # ---- making one
-
     @classmethod
     def from_driver(
         cls,
@@ -112,8 +112,6 @@ class Motion:
         motion = recorder.motion()
         return motion.relative_to(motion.choose_reference(reference, photo_latent))
 
-    # ---- changing one
-
     def choose_reference(self, reference: str | int, photo_latent: np.ndarray | None = None) -> int:
         """The index of the frame that shall show the photo as it is.
 
@@ -128,7 +126,7 @@ class Motion:
         if reference == "best":
             if photo_latent is None:
                 raise ValueError("reference 'best' needs the photo's latent")
-            distance = np.linalg.norm(self._centred() - photo_latent, axis=1)
+            distance = np.linalg.norm(self.centred().deltas - photo_latent, axis=1)
             return int(np.argmin(np.where(self.found, distance, np.inf)))
         if not isinstance(reference, int):
             raise UserError(f"reference {reference!r} is not known: use first, best or the number of a frame")
@@ -147,10 +145,7 @@ class Motion:
 
     def centred(self) -> Motion:
         """The same motion, measured from the clip's mean latent instead of a reference frame."""
-        return replace(self, deltas=self._centred())
-
-    def _centred(self) -> np.ndarray:
-        return delta(self.deltas, self.deltas[self.found].mean(axis=0))
+        return replace(self, deltas=delta(self.deltas, self.deltas[self.found].mean(axis=0)))
 
     def smooth(self, strength: float) -> Motion:
         """Smooth over time without delay (zero phase), measured from the same reference frame afterwards.
@@ -162,13 +157,8 @@ class Motion:
         sigma = strength * SMOOTH_SECONDS * float(self.fps)
         if sigma < 0.1 or len(self) < 3:
             return self
-        smoothed = replace(
-            self,
-            deltas=_gaussian(self.deltas, sigma),
-            placement=_gaussian(self.placement, sigma),
-            pose=_gaussian(self.pose, sigma),
-        )
-        return smoothed.relative_to(self.reference)
+        smoothed = {name: _gaussian(getattr(self, name), sigma) for name in ("deltas", "placement", "pose")}
+        return replace(self, **smoothed).relative_to(self.reference)
 
     def slice(self, start: float = 0.0, end: float | None = None) -> Motion:
         """The frames from `start` to before `end` (seconds), measured from the first of them that shows a face.
@@ -194,6 +184,16 @@ class Motion:
             return replace(self, times=times, fps=fps)
         reference = int(np.clip(round(self.times[self.reference] * float(fps)), 0, count - 1))
         return replace(self, **self._at(times), times=times, fps=fps, reference=reference).relative_to(reference)
+
+    def only(self, part: str, directions: Directions | None = None) -> Motion:
+        """Its `pose`, `expression`, `mouth` or `eyes` alone. directions: the model's; None where it ships."""
+        directions = directions or shipped_directions(self.model_id)
+        self.check_model(directions.model_id)
+        return replace(self if part == "pose" else 0.0 * self, deltas=directions.part(self.deltas, part))
+
+    def without(self, part: str, directions: Directions | None = None) -> Motion:
+        """All of it but the part that `only` keeps."""
+        return self + -1.0 * self.only(part, directions)
 
     def __mul__(self, factor: float) -> Motion:
         """Scale deltas, placement and the head's turn away from the reference by `factor`."""
@@ -233,8 +233,6 @@ class Motion:
         values = {name: getattr(self, name) for name in ("deltas", "placement", "pose")}
         values = {name: v[left] * (1 - weight) + v[right] * weight for name, v in values.items()}
         return {**values, "found": self.found[np.rint(place).astype(int)]}
-
-    # ---- files
 
     def check_model(self, model_id: str, source: str = "this motion") -> None:
         """Raise UserError when the motion belongs to another model than `model_id`."""
