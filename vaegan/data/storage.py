@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
@@ -99,18 +98,6 @@ def writing(place: str | os.PathLike) -> Iterator[Path]:
             unfinished = str(PurePosixPath(path).with_name(f".{temporary.name}.{os.getpid()}"))
             fs.put_file(str(temporary), unfinished)
             fs.mv(unfinished, path)
-
-
-@contextmanager
-def opened(place: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """A file to read from, wherever it lies."""
-    if not is_url(place):
-        with open(place, "rb") as file:
-            yield file
-        return
-    fs, path = filesystem(str(place))
-    with answering(str(place)), fs.open(path, "rb") as file:
-        yield file
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from vaegan.data.batches import CropBatches
 from vaegan.data.cache import resized
 from vaegan.data.format import INDEX, index_lines, read_shard
 from vaegan.data.module import FaceData
-from vaegan.data.storage import fetched, find_data_set, is_url, joined
+from vaegan.data.storage import data_folder, fetched, is_url, joined
 from vaegan.errors import UserError
 from vaegan.media import decode_image
 from vaegan.tensors import to_float
@@ -82,17 +82,8 @@ class StreamData(FaceData):
 
 
 def find_stream(name: str) -> str:
-    """The place of a data set: a URL as it is, a folder, or a name below $VAEGAN_DATA.
-
-    Raises:
-        UserError: there is none.
-    """
-    if is_url(name):
-        return name.rstrip("/")
-    folder = find_data_set(name)
-    if folder is None:
-        raise UserError(f"no data set '{name}': give a folder or a URL, or set VAEGAN_DATA to the folder that holds it")
-    return str(folder)
+    """The place of a data set: a URL as it is, a folder, or a name below $VAEGAN_DATA. Raises UserError if none."""
+    return name.rstrip("/") if is_url(name) else str(data_folder(name))
 
 
 def read_shards(place: str, split: str, min_cover: float = 0.0, limit: int = 0) -> list[Shard]:

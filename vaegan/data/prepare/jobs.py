@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from vaegan.data.format import INDEX
@@ -179,7 +179,7 @@ def _ranges(video: Item) -> list[Item]:
 
 def _job(kind: str, items: list[Item], settings: PrepareSettings) -> Job:
     """The id changes when the files, what is known of them, or the settings do."""
-    digest = hashlib.sha256(json.dumps(settings.as_dict()).encode())
+    digest = hashlib.sha256(json.dumps(asdict(settings)).encode())
     for item in items:
         about = [item.path, item.file, item.source, item.person, item.split, item.face, sorted(item.rows)]
         digest.update(json.dumps([about, item.stamp, item.start, item.end]).encode())

@@ -62,7 +62,7 @@ def merge(
     )
     rejected.sort(key=lambda entry: (entry.source, entry.file, entry.reason))
     _write_rejected(out / "rejected.csv", rejected)
-    about = {"name": name, "settings": settings.as_dict(), "pictures": Counter(row.split for row in kept)}
+    about = {"name": name, "settings": asdict(settings), "pictures": Counter(row.split for row in kept)}
     (out / "dataset.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return Merged(named, rejected)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vaegan.data.quality import HASH_BYTES
-from vaegan.data.storage import opened, writing
+from vaegan.data.storage import fetched, writing
 from vaegan.faces.geometry import MESH_POINTS
 
 
@@ -82,7 +82,7 @@ class Part:
 
     def samples(self) -> Iterator[PreparedCrop]:
         """The crops in the order in which they were found."""
-        with opened(self.path) as whole, zipfile.ZipFile(whole) as file, file.open("images") as images:
+        with fetched(self.path) as local, zipfile.ZipFile(local) as file, file.open("images") as images:
             meshes, shapes = np.load(file.open("mesh.npy")), np.load(file.open("shapes.npy"))
             for i, (row, size) in enumerate(zip(self.rows, self.sizes, strict=True)):
                 yield PreparedCrop(row, images.read(size), meshes[i], shapes[i], self.hashes[i])
@@ -116,7 +116,7 @@ def write_part(path: str | Path, items: Iterator[PreparedCrop | Rejected], sourc
 
 def read_part(path: str | Path) -> Part:
     """A part as it was written."""
-    with opened(path) as whole, zipfile.ZipFile(whole) as file:
+    with fetched(path) as local, zipfile.ZipFile(local) as file:
         table = json.loads(file.read("rows.json"))
         hashes = np.load(file.open("hashes.npy"))
     rejected = [Rejected(**entry) for entry in table["rejected"]]

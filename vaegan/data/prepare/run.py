@@ -6,7 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from vaegan.data.prepare import jobs
@@ -64,7 +64,7 @@ def prepare(
     workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count()
     settings = replace(settings, tracker=FaceTracker(settings.tracker or None).name)
     sources = list(sources)
-    about = {"settings": settings.as_dict(), "kind": kind, "sources": [str(s) for s in sources]}
+    about = {"settings": asdict(settings), "kind": kind, "sources": [str(s) for s in sources]}
     with open_output(output, about) as out:
         listed, rejected, lines = jobs.list_jobs(sources, kind, settings, out.scratch)
         resumed = _work(listed, settings, out, engine, workers, progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from vaegan.errors import UserError
@@ -46,9 +46,6 @@ class PrepareSettings:
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise UserError(f"{name.replace('_', '-')} is {getattr(self, name):g}; use {low:g} to {high:g}")
-
-    def as_dict(self) -> dict:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def parse_framing(text: str) -> tuple[float, bool]:
