@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "vaegan.cli.evaluate",
     "info": "vaegan.cli.info",
     "motion": "vaegan.cli.motion",
+    "pack": "vaegan.cli.pack",
     "prepare": "vaegan.cli.prepare",
     "reproduce": "vaegan.cli.reproduce",
 }

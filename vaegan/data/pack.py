@@ -83,7 +83,7 @@ def read_pack(
     with ThreadPoolExecutor(workers) as threads:
         for part in parts:
             try:
-                with tarfile.open(part) as tar:
+                with tarfile.open(part, "r:") as tar:
                     content = {member.name: tar.extractfile(member).read() for member in tar}
                 code = MeshCode(**_arrays(content["mesh.npz"]))
                 stills += _stills(content, code, split, limit, threads)

@@ -86,8 +86,9 @@ class MotionAutoencoder(TrainingModule):
         self.regions, self.weights, self.strangers = regions, weights, strangers
         self.optimizer, self.gan, self.critics = optimizer, gan, critics
         self.ema = averaged(self.networks, ema_decay**EMA_EVERY)
+        self.seed = torch.initial_seed()
         w = weights
-        self.perceptual = load_lpips().to(memory_format=torch.channels_last)
+        self.perceptual = load_lpips().to(memory_format=torch.channels_last) if w["lpips"] > 0 else None
         judged = w["critic_mesh"] + w["critic_blendshapes"] + w["critic_openings"] > 0
         self.landmarker = Landmarker(critics["jitter"]) if judged else None
         self.embedder = Embedder() if w["identity"] > 0 else None
@@ -158,6 +159,7 @@ class MotionAutoencoder(TrainingModule):
         return min(1.0, max(0.0, (self.progress.value - of["start"] + 1e-6) / max(1e-6, of["ramp"])))
 
     def training_step(self, batch: Batch, index: int) -> None:
+        torch.manual_seed(self.seed + self.progress.step)  # so that a resumed run draws what an unbroken one would
         optimizers = self.optimizers()
         for optimizer, lr in zip(optimizers, (self.optimizer["lr"], self.optimizer["d_lr"]), strict=True):
             optimizer.param_groups[0]["lr"] = lr * self.rate()
@@ -331,9 +333,10 @@ class MotionAutoencoder(TrainingModule):
         pictures = self._decoded(mu[stills])
         figures = {
             "psnr": losses.psnr(pictures, crops).mean(),
-            "lpips": lpips_distance(self.perceptual, pictures, crops).float().mean(),
             "sharpness": losses.laplacian_variance(pictures).mean() / losses.laplacian_variance(crops).mean(),
         }
+        if self.perceptual is not None:
+            figures["lpips"] = lpips_distance(self.perceptual, pictures, crops).float().mean()
         for name, value in figures.items():
             self.log(f"val/{name}", value, batch_size=len(stills), on_epoch=True, on_step=False, sync_dist=True)
         self.log_position(batch_size=len(stills))
