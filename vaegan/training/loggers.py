@@ -23,7 +23,6 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from vaegan.errors import UserError
-from vaegan.media import VideoWriter
 
 
 class RunLogger:
@@ -234,6 +233,8 @@ def logged_in() -> bool:
 def _as_gif(pictures: np.ndarray, rate: Fraction) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "transfer.gif"
+        from vaegan.media import VideoWriter  # needs PyAV, which training on packed parts does without
+
         with VideoWriter(path, pictures.shape[2], pictures.shape[1], rate) as writer:
             for picture in pictures:
                 writer.write(picture)
