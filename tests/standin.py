@@ -82,6 +82,7 @@ class PoolModel:
 
     name, id, size, latent_dim = "pool", "pool-0", 64, 192
     device = torch.device("cpu")
+    has_heads = False
 
     def __init__(self, scale=1.6, follow=False):
         self.framing = SimpleNamespace(scale=scale, follow=follow)

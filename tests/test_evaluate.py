@@ -15,7 +15,7 @@ import torch
 from standin import PoolModel, save_tiny_model
 
 from vaegan.errors import UserError
-from vaegan.evaluation import stills
+from vaegan.evaluation import clips, stills
 from vaegan.evaluation.clips import DRIVER, MODEL, PHOTO, SYSTEMS, WARP
 from vaegan.evaluation.evaluate import Evaluation, Sources, evaluate
 from vaegan.evaluation.evaluate_report import report_text, write_report
@@ -23,6 +23,7 @@ from vaegan.evaluation.protocol import Plan
 from vaegan.media import read_image
 from vaegan.model import FaceModel, Framing
 from vaegan.networks import VAE
+from vaegan.render import Rendered
 
 CLIP, PHOTO_FILE = "liveportrait_driving-d11.mp4", "e4e_input_img.jpg"
 PLAN = Plan(stills=12, samples=4, clips=1, photos=1, frames=24)
@@ -44,8 +45,8 @@ def only(folder, *files):
 def sources(data_dir, tmp_path_factory):
     """One real clip and one real photo."""
     root = tmp_path_factory.mktemp("sources")
-    clips = only(root / "clips", data_dir / "clips" / "dev" / CLIP)
-    return Sources(None, clips, only(root / "photos", data_dir / "photos" / PHOTO_FILE))
+    drivers = only(root / "clips", data_dir / "clips" / "dev" / CLIP)
+    return Sources(None, drivers, only(root / "photos", data_dir / "photos" / PHOTO_FILE))
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +73,8 @@ def faces(data_dir, tmp_path_factory):
             writer.writerow(row | {"shard": "small-0000.tar", "split": "train" if number < 40 else "val"})
     with np.load(source / "labels.npz") as labels:
         chosen = np.isin(labels["key"], [row["key"] for row in val])
-        parts = {name: labels[name][chosen] if name in ("key", "mesh_code") else labels[name] for name in labels.files}
-        np.savez(
-            folder / "labels.npz", **{name: parts[name] for name in ("key", "mesh_code", "mesh_mean", "mesh_basis")}
-        )
+        arrays = {name: labels[name] for name in labels.files}
+        np.savez(folder / "labels.npz", **{n: a[chosen] if len(a) == len(chosen) else a for n, a in arrays.items()})
     return folder
 
 
@@ -203,6 +202,38 @@ def test_only_the_parts_asked_for_are_measured(sources, models_dir):
     assert [list(board.rows) for board in found.boards] == [[DRIVER, MODEL]]
     with pytest.raises(UserError, match="nothing to evaluate on"):
         evaluate(PoolModel(), sources, Plan(parts=("reconstruction",)), silent)
+
+
+def test_a_model_that_follows_the_head_gets_its_placement_back(sources, models_dir):
+    plan = Plan(clips=1, photos=1, frames=24, parts=("heads", "cross"))
+    found = evaluate(PoolModel(1.25, follow=True), sources, plan, silent)
+    assert mean(found, "cross", DRIVER, "pose_r_placed") > 0.95
+    assert mean(found, "cross", WARP, "pose_r_placed") > mean(found, "cross", WARP, "pose_r")
+    assert mean(found, "cross", PHOTO, "pose_r_placed") == 0
+    assert "heads: model pool was trained without" in found.left_out
+    assert "placement given back" in report_text(found, "vaegan evaluate", [])
+
+
+class Still:
+    """A renderer that shows the photo in place, and nothing of the motion."""
+
+    def __init__(self, name, model, portrait, size):
+        self.crop = clips.photo_view(portrait).crop(portrait.image, size)
+
+    def render(self, deltas, placement):
+        return [Rendered(self.crop, self.crop)] * len(deltas)
+
+
+def test_a_renderer_of_the_photo_is_measured_in_place_at_256_px(sources, models_dir, monkeypatch):
+    monkeypatch.setattr(clips, "build_renderer", Still)
+    plan = Plan(clips=1, photos=1, frames=12, parts=("self", "cross"), renderer="still")
+    found = evaluate(PoolModel(1.25, follow=True), sources, plan, silent)
+    assert found.boards[0].rows[MODEL].shape[1:] == (256, 256, 3)
+    assert mean(found, "self", MODEL, "lpips_share") == pytest.approx(1, abs=0.1)
+    assert mean(found, "self", WARP, "lpips_share") < 1 == mean(found, "self", PHOTO, "lpips_share")
+    assert mean(found, "cross", MODEL, "identity") > 0.9 and abs(mean(found, "cross", MODEL, "pose_r")) < 0.3
+    assert mean(found, "cross", WARP, "pose_r") > 0.5 and "pose_r_placed" not in found.tables["cross"][WARP]
+    assert "Renderer `still`" in report_text(found, "vaegan evaluate", [])
 
 
 def test_reproduce_draws_the_papers_figures_and_tests_the_authors_guess(sources, faces, models_dir, tmp_path):

@@ -1,11 +1,13 @@
 """Figures with known answers: equal inputs, known correlations, known displacements, and the order they must keep."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from standin import PoolModel
 
 from vaegan.critics.embedder import POINTS, TARGET
 from vaegan.critics.lpips import load_lpips, lpips_distance
@@ -13,12 +15,14 @@ from vaegan.errors import UserError
 from vaegan.evaluation import metrics
 from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
 from vaegan.evaluation.embedders import Dlib, MobileFaceNet, OnnxEmbedder, alignment
+from vaegan.evaluation.heads import measure_heads, series
 from vaegan.evaluation.metrics import Observed
 from vaegan.evaluation.protocol import pairs
 from vaegan.evaluation.stills import fit_mirrored_pca
 from vaegan.evaluation.tables import Row, as_json, bootstrap, difference, summarise
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import read_image
+from vaegan.model import Framing
 from vaegan.samples import find_photo
 
 
@@ -216,6 +220,57 @@ def test_intervals_are_over_clips_and_the_same_every_time():
     json.dumps(as_json(rows), allow_nan=False)
     wide, narrow = bootstrap(np.tile([0.0, 1.0], 5), 0), bootstrap(np.tile([0.0, 1.0], 50), 0)
     assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
+
+
+def test_a_clip_counts_by_its_weight():
+    rows = [Row("lip gap", "a", "", {"head_r": 0.0}, 3.0), Row("lip gap", "b", "", {"head_r": 1.0}, 1.0)]
+    assert summarise(rows, seed=0)["lip gap"]["head_r"]["mean"] == pytest.approx(0.25)
+    assert bootstrap(np.array([1.0, 2.0]), 0, np.zeros(2))["mean"] is None
+
+
+def speaking(count=30):
+    """Meshes (T, 478, 3) of the sample's face in sides of a crop, its lips and lids opening, its iris moving."""
+    image = read_image(find_photo("sample"))
+    mesh = FaceTracker("own").detect(image)[0].mesh / image.shape[0]
+    open_by = np.abs(np.sin(np.arange(count) / 3))
+    meshes = np.repeat(mesh[None].astype(float), count, 0)
+    meshes[:, 14] = meshes[:, 13] + open_by[:, None] * [0, 0.02, 0]
+    meshes[:, [145, 374]] = meshes[:, [159, 386]] + open_by[::-1, None, None] * [0, 0.02, 0]
+    meshes[:, [468, 473], 0] += 0.01 * np.cos(np.arange(count))[:, None]
+    return meshes
+
+
+class Heads(PoolModel):
+    """A model whose latent is the number of the frame, and whose heads see half of what moves."""
+
+    has_heads, framing = True, Framing(1.25, True)
+
+    def __init__(self, meshes, blendshapes):
+        self.meshes, self.blendshapes = meshes, blendshapes
+
+    def heads(self, z):
+        read = [part[z[:, 0].long().numpy()] for part in (self.meshes, self.blendshapes)]
+        return tuple(torch.from_numpy((part + part.mean(0)) / 2) for part in read)
+
+
+def test_heads_that_see_half_of_what_moves_have_a_gain_of_one_half():
+    meshes, shapes = speaking(), np.random.default_rng(0).uniform(size=(30, 52))
+    there = seen(30, shapes[:, 1:], mesh=256 * meshes, found=np.arange(30) != 4)
+    clip = SimpleNamespace(name="clip", crops=there, latents=np.arange(30, dtype=np.float32)[:, None])
+    rows = {row.system: row for row in measure_heads([clip], Heads(meshes, shapes))}
+    for name in ("lip gap", "eye gap", "iris x", "blendshapes"):
+        assert rows[name].figures == pytest.approx({"head_r": 1, "head_gain": 0.5}, abs=0.03), name
+    assert rows["mouth width"].figures["head_r"] == 0 == pytest.approx(rows["mouth width"].weight, abs=1e-6)
+    assert set(rows) == {"lip gap", "eye gap", "iris x", "mouth width", "jaw", "brows", "yaw", "pitch", "blendshapes"}
+
+
+def test_openings_are_in_sides_of_the_mesh_box():
+    meshes = speaking()
+    one, turned = series(meshes), series(meshes * 3)
+    box = (meshes[:, :468, :2].max(1) - meshes[:, :468, :2].min(1)).max(1)
+    assert one["lip gap"] == pytest.approx(np.abs(meshes[:, 14, 1] - meshes[:, 13, 1]) / box)
+    for name, values in one.items():
+        assert turned[name] == pytest.approx(values), name
 
 
 def test_photos_are_dealt_evenly_and_never_twice_to_a_clip():

@@ -12,7 +12,7 @@ import typer
 
 app = typer.Typer()
 
-Part = Enum("Part", {name: name for name in ("reconstruction", "self", "cross")}, type=str)
+Part = Enum("Part", {name: name for name in ("reconstruction", "heads", "self", "cross")}, type=str)
 
 
 @app.command()
@@ -32,11 +32,12 @@ def evaluate(
     quick: Annotated[bool, typer.Option("--quick", help="Few stills, clips and photos, in about two minutes.")] = False,
     only: Annotated[
         list[Part] | None,
-        typer.Option(help="Measure this part, again for a second one.", show_default="all three"),
+        typer.Option(help="Measure this part, again for a second one.", show_default="all"),
     ] = None,
     frames: Annotated[
         int | None, typer.Option(min=3, help="Of each clip, from its start.", show_default="150, quick: 50")
     ] = None,
+    renderer: Annotated[str, typer.Option(help="What moves the photo, as of `transfer`.")] = "decode",
     seed: Annotated[int, typer.Option(help="Of all choices and samples.")] = 0,
     embedder: Annotated[
         Path | None, typer.Option(metavar="FILE.onnx", help="Another face embedder of the ArcFace kind.")
@@ -49,20 +50,24 @@ def evaluate(
     """Measure a model; write metrics.json, report.md and storyboards. The same call gives the same figures."""
     from dataclasses import replace
 
+    from vaegan.errors import UserError
     from vaegan.evaluation.evaluate import Sources
     from vaegan.evaluation.evaluate import evaluate as measure
     from vaegan.evaluation.evaluate_report import table_lines, write_report
     from vaegan.evaluation.protocol import FULL, QUICK
     from vaegan.media import check_output
     from vaegan.model import load_model
+    from vaegan.render import RENDERERS
 
+    if renderer not in RENDERERS:
+        raise UserError(f"renderer {renderer!r} is not known: use {' or '.join(RENDERERS)}")
     output.mkdir(parents=True, exist_ok=True)
     check_output(output / "metrics.json")
     face_model = load_model(model)
     sources = Sources(
         _data(data), clips or shared_folder("clips/dev"), photos or shared_folder("photos"), embedder, inception, i3d
     )
-    plan = replace(QUICK if quick else FULL, seed=seed)
+    plan = replace(QUICK if quick else FULL, seed=seed, renderer=renderer)
     parts = [part.value for part in only or ()]
     if parts:
         plan = replace(plan, parts=tuple(part for part in plan.parts if part in parts))
@@ -70,7 +75,12 @@ def evaluate(
         plan = replace(plan, frames=frames)
     found = measure(face_model, sources, plan, progress)
     options = "".join(
-        [" --quick" * quick, *(f" --only {part}" for part in parts), f" --frames {frames}" * bool(frames)]
+        [
+            " --quick" * quick,
+            f" --renderer {renderer}" * (renderer != "decode"),
+            *(f" --only {part}" for part in parts),
+            f" --frames {frames}" * bool(frames),
+        ]
     )
     command = f"vaegan evaluate --model {model}{options} --output DIR"
     written = write_report(found, output, command)

@@ -15,6 +15,7 @@ from vaegan.evaluation import protocol, stills
 from vaegan.evaluation.clips import DRIVER, MODEL
 from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
 from vaegan.evaluation.embedders import Dlib, MobileFaceNet, OnnxEmbedder
+from vaegan.evaluation.heads import measure_heads
 from vaegan.evaluation.metrics import measure_pictures, sharpness
 from vaegan.evaluation.observer import Observer
 from vaegan.evaluation.protocol import Board, Plan, Progress
@@ -97,7 +98,7 @@ def evaluate(model: FaceModel, sources: Sources, plan: Plan, progress: Progress)
 
     Raises UserError when there is nothing to measure on, or a file or folder given by path cannot be used.
     """
-    on_stills, on_clips = "reconstruction" in plan.parts, {"self", "cross"} & set(plan.parts)
+    on_stills, on_clips = "reconstruction" in plan.parts, {"heads", "self", "cross"} & set(plan.parts)
     if not (on_stills and sources.data) and not (on_clips and sources.clips):
         raise UserError("nothing to evaluate on: set VAEGAN_DATA, or give --data, or --clips and --photos")
     clips = [] if sources.clips is None else protocol.clip_files(sources.clips, plan)
@@ -110,7 +111,7 @@ def evaluate(model: FaceModel, sources: Sources, plan: Plan, progress: Progress)
     elif on_stills:
         _measure_stills(found, model, sources.data, tools, progress)
     if on_clips and sources.clips is None:
-        found.left_out.append("self- and cross-reenactment: no clips in VAEGAN_DATA, and no --clips")
+        found.left_out.append("all figures of clips: no clips in VAEGAN_DATA, and no --clips")
     elif on_clips and tools.observer is not None:
         _measure_clips(found, model, clips, photos, tools, progress)
     return found
@@ -156,7 +157,7 @@ def _measure_stills(found: Evaluation, model: FaceModel, data: Path, tools: _Too
     sharp = sharpness(to_float(samples), to_float(crops)).double().numpy()
     found.tables["samples"] = {SAMPLES: {"sharpness": bootstrap(sharp, seed)}}
     if tools.observer is not None:
-        seen = tools.observer.look(progress(samples, SAMPLES, len(samples)))
+        seen = tools.observer.look(progress(samples, SAMPLES, len(samples)), embed=False)
         found.tables["samples"][SAMPLES]["found"] = bootstrap(seen.found.astype(float), seed)
     found.pictures = {name: pictures[:SHOWN] for name, pictures in made.items()} | {SAMPLES: samples[:SHOWN]}
     for target, pictures in ((table[MODEL], made[MODEL]), (found.tables["samples"][SAMPLES], samples)):
@@ -169,11 +170,19 @@ def _measure_clips(
     found: Evaluation, model: FaceModel, paths: list[Path], photos: list[Path], tools: _Tools, progress: Progress
 ) -> None:
     plan, tracker = found.plan, FaceTracker("mediapipe")
+    heads = "heads" in plan.parts and model.has_heads
+    if "heads" in plan.parts and not heads:
+        found.left_out.append(f"heads: model {model.name} was trained without")
+    if not heads and not {"self", "cross"} & set(plan.parts):
+        return
     clips = protocol.read_driving_clips(paths, model, tracker, tools.observer, plan, progress)
     if not clips:
-        found.left_out.append("self- and cross-reenactment: no clip shows a face")
+        found.left_out.append("all figures of clips: no clip shows a face")
         return
     found.material["clips"] = f"{len(clips)} clips, at most {plan.frames} frames of each"
+    if heads:
+        found.rows["heads"] = measure_heads(clips, model)
+        found.tables["heads"] = summarise(found.rows["heads"], plan.seed)
     if "self" in plan.parts:
         rows, boards = protocol.self_reenactment(clips, model, tools.observer, tools.perceptual, plan, progress)
         found.rows["self"], found.tables["self"] = rows, summarise(rows, plan.seed)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaegan.critics.lpips import load_lpips
-from vaegan.evaluation import distributions, metrics
+from vaegan.evaluation import distributions, heads, metrics, protocol
+from vaegan.evaluation.clips import stage_of
 from vaegan.evaluation.evaluate import Evaluation
 from vaegan.evaluation.observer import ANALYSIS_PX
 from vaegan.evaluation.tables import Figure, Table
@@ -24,15 +25,20 @@ class Heading:
 
 
 HEADINGS = {
+    "head_r": Heading("r ↑", 3, heads.measure_heads),
+    "head_gain": Heading("gain (1)", 2, heads.measure_heads),
     "l1": Heading("L1 ↓", 4, metrics.l1),
     "psnr": Heading("PSNR ↑", 2, metrics.psnr),
     "ssim": Heading("SSIM ↑", 3, metrics.ssim),
     "lpips": Heading("LPIPS ↓", 3, load_lpips),
+    "lpips_share": Heading("LPIPS, share of the photo's ↓", 3, protocol.share_of_photo),
     "vif": Heading("VIF ↑", 3, metrics.vif),
     "identity": Heading("identity ↑", 3, metrics.identity),
     "identity_dlib": Heading("dlib distance ↓", 3, metrics.identity_dlib),
     "pose_r": Heading("pose r ↑", 3, metrics.pose_r),
     "pose_gain": Heading("pose gain (1)", 2, metrics.pose_gain),
+    "pose_r_placed": Heading("pose r, placed ↑", 3, protocol.placed_figures),
+    "pose_gain_placed": Heading("pose gain, placed (1)", 2, protocol.placed_figures),
     "expression_r": Heading("expression r ↑", 3, metrics.expression_r),
     "expression_gain": Heading("expression gain (1)", 2, metrics.expression_gain),
     "smile_bias": Heading("smile bias (0)", 3, metrics.smile_bias),
@@ -78,6 +84,7 @@ def report_text(found: Evaluation, command: str, pictures: list[str]) -> str:
         pictures=pictures,
         tables={section: table_lines(table) for section, table in found.tables.items()},
         definitions=definitions(found.tables),
+        stage=stage_of(found.plan.renderer, found.model["size"]),
         analysis_px=ANALYSIS_PX,
     )
 
@@ -105,6 +112,8 @@ def definitions(tables: dict[str, Table]) -> list[str]:
     """What each figure is, in the words of the function that computes it."""
     used = {name for table in tables.values() for figures in table.values() for name in figures}
     sources = dict.fromkeys(HEADINGS[name].defined_by for name in HEADINGS if name in used)
-    if {"pose_r", "expression_r"} & used:
+    if "head_r" in used:
+        sources |= dict.fromkeys(heads.OPENINGS)
+    if {"pose_r", "expression_r", "head_r"} & used:
         sources |= dict.fromkeys((metrics.correlation, metrics.gain))
     return [source if isinstance(source, str) else metrics.definition(source) for source in sources]

@@ -31,21 +31,21 @@ class Observer:
         # Unsmoothed, so that jitter is the result's own.
         self.tracker = FaceTracker("mediapipe", smoothing=False)
 
-    def watch(self, frames: Iterable[np.ndarray]) -> Observed:
-        """A video: every frame uint8 (S, S, 3), brought to 256 px."""
+    def watch(self, frames: Iterable[np.ndarray], *, embed: bool = True) -> Observed:
+        """A video: every frame uint8 (S, S, 3), brought to 256 px; embed: also see whose face it is."""
         self.tracker.reset()
-        return self._observe(frames, self.tracker.track, self.every)
+        return self._observe(frames, self.tracker.track, self.every if embed else 0)
 
-    def look(self, pictures: Iterable[np.ndarray]) -> Observed:
+    def look(self, pictures: Iterable[np.ndarray], *, embed: bool = True) -> Observed:
         """Single pictures that have nothing to do with each other."""
-        return self._observe(pictures, lambda picture: next(iter(self.tracker.detect(picture)), None), 1)
+        return self._observe(pictures, lambda picture: next(iter(self.tracker.detect(picture)), None), int(embed))
 
     def _observe(self, frames: Iterable[np.ndarray], find, every: int) -> Observed:
         faces, embedded = [], []
         for number, frame in enumerate(frames):
             picture = resize(frame, ANALYSIS_PX)
             faces.append(find(picture))
-            if self.embedders and number % every == 0:
+            if self.embedders and every and number % every == 0:
                 embedded.append((picture, faces[-1]))
         found = np.array([face is not None for face in faces])
         return Observed(

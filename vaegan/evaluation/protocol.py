@@ -1,4 +1,4 @@
-"""The three evaluations: reconstruction of stills, self-reenactment of clips, photos moved by other people's clips."""
+"""What clips are measured by: self-reenactment, and photos moved by other people's clips."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,22 +14,26 @@ from vaegan.evaluation import metrics
 from vaegan.evaluation.clips import (
     DRIVER,
     MODEL,
+    PHOTO,
     SYSTEMS,
     DrivingClip,
     Subject,
     frames_of,
+    placed,
     read_clip,
     read_subject,
     seen_of,
+    stage_of,
 )
 from vaegan.evaluation.distributions import VideoDistance
-from vaegan.evaluation.observer import Observed, Observer
+from vaegan.evaluation.metrics import Observed
+from vaegan.evaluation.observer import Observer
 from vaegan.evaluation.tables import Row
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vaegan.model import FaceModel
 
-PARTS = ("reconstruction", "self", "cross")
+PARTS = ("reconstruction", "heads", "self", "cross")
 COLUMNS = 8
 OF_THE_PHOTO = ("smile_bias", "sharpness")
 """Figures that compare with the photo itself, and say nothing of the driver, another person."""
@@ -43,7 +47,8 @@ class Plan:
 
     stills: val crops (None: all); samples: drawn from the prior; clips: driving clips; photos: for each clip;
     frames: of a clip, from its start, at its own rate; embed_every: frames between two looks at identity
-    parts: which of PARTS; baselines: also measure photo, driver and mesh warp, which do not depend on the model
+    parts: which of PARTS; renderer: see `vaegan.render`
+    baselines: also measure photo, driver and mesh warp, which do not depend on the model
     """
 
     stills: int | None = None
@@ -54,6 +59,7 @@ class Plan:
     embed_every: int = 5
     seed: int = 0
     parts: tuple[str, ...] = PARTS
+    renderer: str = "decode"
     baselines: bool = True
 
     @property
@@ -86,7 +92,7 @@ def read_driving_clips(
 ) -> list[DrivingClip]:
     """All clips that can be used."""
     found = (
-        _read(read_clip, path, model, tracker, observer, plan.frames)
+        _read(read_clip, path, model, stage_of(plan.renderer, model.size), tracker, observer, plan.frames)
         for path in progress(paths, "driving clips", len(paths))
     )
     return [clip for clip in found if clip is not None]
@@ -103,9 +109,10 @@ def self_reenactment(
     """Every clip is driver and, with its first frame, photo; the frames that are to come out are known."""
     rows, boards = [], []
     for clip in progress(clips, "self-reenactment", len(clips)):
-        frames = {system: frames_of(system, clip.first, clip, model) for system in plan.systems}
+        frames = {system: frames_of(system, clip.first, clip, model, plan.renderer) for system in plan.systems}
+        own: dict[str, dict[str, float]] = {}
         for system in plan.systems:
-            seen = seen_of(system, frames[system], clip.first, clip, observer)
+            seen = seen_of(system, frames[system], clip.first, clip, observer, embed=False)
             figures = {
                 "keypoints": metrics.keypoint_distance(seen, clip.seen),
                 "expression_distance": metrics.expression_distance(seen, clip.seen),
@@ -115,9 +122,22 @@ def self_reenactment(
             if system != DRIVER and len(clip.small) > 1:  # its pictures are the target, and the first is given
                 pictures = metrics.measure_pictures(frames[system][1:], clip.small[1:], perceptual)
                 figures |= {name: float(values.mean()) for name, values in pictures.items()}
-            rows.append(Row(system, clip.name, clip.name, figures))
+            own[system] = figures
+        if stage_of(plan.renderer, model.size).in_place:
+            share_of_photo(own)
+        rows += [Row(system, clip.name, clip.name, figures) for system, figures in own.items()]
         boards.append(board_of(f"self-{clip.name}", clip.steps.times, _driver_first(clip, frames)))
     return rows, boards
+
+
+def share_of_photo(own: dict[str, dict[str, float]]) -> None:
+    """LPIPS, share of the photo's: LPIPS of a row's frames over that of the static photo, clip by clip; what is left
+    of the way from the photo to the real frames.
+    """
+    still = own.get(PHOTO, {}).get("lpips")
+    for figures in own.values():
+        if still and "lpips" in figures:
+            figures["lpips_share"] = figures["lpips"] / still
 
 
 def cross_reenactment(
@@ -132,21 +152,24 @@ def cross_reenactment(
 ) -> tuple[list[Row], list[Board]]:
     """Every clip moves `plan.photos` photos; which, `pairs` says. videos: collects what FVD needs."""
     rows, boards = [], {}
+    stage = stage_of(plan.renderer, model.size)
     chosen = pairs(len(clips), len(photo_paths), plan.photos, plan.seed)
     subjects: dict[int, Subject | None] = {}
     for number, photo_number in progress(chosen, "cross-reenactment", len(chosen)):
         clip = clips[number]
         if photo_number not in subjects:
-            subjects[photo_number] = _read(read_subject, photo_paths[photo_number], model, tracker, observer)
+            subjects[photo_number] = _read(read_subject, photo_paths[photo_number], model, stage, tracker, observer)
         photo = subjects[photo_number]
         if photo is None:
             continue
-        frames = {system: frames_of(system, photo, clip, model) for system in plan.systems}
+        frames = {system: frames_of(system, photo, clip, model, plan.renderer) for system in plan.systems}
         for system in plan.systems:
             if videos is not None:
                 videos.add(system, frames[system])
             seen = seen_of(system, frames[system], photo, clip, observer)
             figures = motion_figures(seen, frames[system], photo, clip)
+            if model.framing.follow and not stage.in_place:
+                figures |= placed_figures(seen, system, clip)
             for name in OF_THE_PHOTO if system == DRIVER else ():
                 del figures[name]
             rows.append(Row(system, clip.name, photo.name, figures))
@@ -174,6 +197,15 @@ def motion_figures(seen: Observed, frames: np.ndarray, photo: Subject, clip: Dri
         "sharpness": metrics.sharpness_ratio(frames, photo.small[None]),
     }
     return metrics.identities(seen, photo.seen) | figures
+
+
+def placed_figures(seen: Observed, system: str, clip: DrivingClip) -> dict[str, float]:
+    """Pose r and gain, placed: the same with the placement given back that crops leave out when they follow the head:
+    the driver's roll is that in its video, the result's is its crop's and what the driver has turned by since the
+    reference frame. Shift and size change no angle.
+    """
+    result, driver = placed(seen, system, clip), placed(clip.seen, DRIVER, clip)
+    return {"pose_r_placed": metrics.pose_r(result, driver), "pose_gain_placed": metrics.pose_gain(result, driver)}
 
 
 def pairs(clips: int, photos: int, per_clip: int, seed: int) -> list[tuple[int, int]]:

@@ -13,19 +13,24 @@ Table = dict[str, dict[str, Figure]]
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of one system on one clip (and photo)."""
+    """The figures of one system on one clip (and photo). weight: of the clip among others."""
 
     system: str
     clip: str
     photo: str
     figures: dict[str, float]
+    weight: float = 1.0
 
 
 def summarise(rows: list[Row], seed: int) -> Table:
-    """system -> figure -> mean over clips (of the means of each clip's photos) and its 95 % interval."""
+    """system -> figure -> mean over clips (of the means of each clip's photos) and its 95 % interval.
+
+    A clip's weight is that of its rows, which is one and the same.
+    """
     table: Table = {}
     for system in dict.fromkeys(row.system for row in rows):
         mine = [row for row in rows if row.system == system]
+        weights = {row.clip: row.weight for row in mine}
         names = dict.fromkeys(name for row in mine for name in row.figures)
         table[system] = {}
         for name in names:
@@ -33,20 +38,24 @@ def summarise(rows: list[Row], seed: int) -> Table:
             for row in mine:
                 if np.isfinite(row.figures.get(name, np.nan)):
                     by_clip.setdefault(row.clip, []).append(row.figures[name])
-            table[system][name] = bootstrap(np.array([np.mean(v) for v in by_clip.values()]), seed)
+            means = np.array([np.mean(values) for values in by_clip.values()])
+            table[system][name] = bootstrap(means, seed, np.array([weights[clip] for clip in by_clip]))
     return table
 
 
-def bootstrap(values: np.ndarray, seed: int) -> Figure:
-    """Mean of values (N,) and its 95 % percentile interval (Efron 1979); None where N is 0, no interval for 1."""
-    if not len(values):
+def bootstrap(values: np.ndarray, seed: int, weights: np.ndarray | None = None) -> Figure:
+    """Mean of values (N,) and its 95 % percentile interval (Efron 1979); None where N is 0, no interval for 1.
+
+    weights: (N,), None: all alike
+    """
+    weights = np.ones(len(values)) if weights is None else weights
+    if not len(values) or not weights.any():
         return {"mean": None, "low": None, "high": None, "n": 0}
     generator = np.random.default_rng(seed)
-    means = np.concatenate(
-        [values[generator.integers(0, len(values), (100, len(values)))].mean(1) for _ in range(RESAMPLES // 100)]
-    )
+    drawn = np.concatenate([generator.integers(0, len(values), (100, len(values))) for _ in range(RESAMPLES // 100)])
+    means = (values * weights)[drawn].mean(1) / np.maximum(weights[drawn].mean(1), 1e-12)
     low, high = np.percentile(means, [2.5, 97.5]) if len(values) > 1 else (None, None)
-    figures = {"mean": values.mean(), "low": low, "high": high}
+    figures = {"mean": (values * weights).mean() / weights.mean(), "low": low, "high": high}
     return {name: None if v is None else round(float(v), 5) + 0.0 for name, v in figures.items()} | {"n": len(values)}
 
 
