@@ -63,7 +63,13 @@ class Pack:
 
 
 def read_pack(
-    folder: Path, split: str = "train", frames: bool = False, every: int = 1, limit: int = 0, workers: int = 8
+    folder: Path,
+    split: str = "train",
+    frames: bool = False,
+    every: int = 1,
+    limit: int = 0,
+    workers: int = 8,
+    with_stills: bool = True,
 ) -> Pack:
     """Decode the parts of a pack.
 
@@ -71,6 +77,7 @@ def read_pack(
         folder: with `pack-*.tar`. split: "train" or "val".
         frames: decode the 256 px frames, too: 200 kB each. every: of a clip's frames one in `every` is taken.
         limit: at most so many stills and a twentieth as many clips; 0 for all. workers: threads that decode.
+        with_stills: False leaves the stills out.
 
     Raises:
         UserError: no parts there, or a part is damaged.
@@ -86,7 +93,8 @@ def read_pack(
                 with tarfile.open(part, "r:") as tar:
                     content = {member.name: tar.extractfile(member).read() for member in tar}
                 code = MeshCode(**_arrays(content["mesh.npz"]))
-                stills += _stills(content, code, split, limit, threads)
+                if with_stills:
+                    stills += _stills(content, code, split, limit, threads)
                 labels = [name for name in content if name.startswith("clips/") and name.endswith(".npz")]
                 names = sorted(name.removeprefix("clips/").removesuffix(".npz") for name in labels)
                 jobs = [(content, name, code, split, frames, every) for name in names]

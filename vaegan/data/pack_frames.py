@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from vaegan.data.pack import Pack, read_pack
-from vaegan.errors import UserError
+from vaegan.data.pack_data import packed
 
 
 class FrameSteps:
@@ -38,7 +38,9 @@ class FramesData(pl.LightningDataModule):
     """Clips to draw pairs of frames from; those of the split `val` validate."""
 
     folder: str
-    """Of packed parts (`vaegan pack`)."""
+    """Of packed parts (`vaegan pack`); "" packs `clips` into the cache, once."""
+    clips: list[str]
+    """Folders of clips, or of people with two pictures each; below $VAEGAN_DATA, or paths."""
     steps: int
     """Of an epoch: of one line of the curve."""
     every: int
@@ -57,15 +59,13 @@ class FramesData(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.train is not None:
             return
-        parts = {}
-        for split in ("train", "val"):
-            pack = read_pack(Path(self.folder), split, True, self.every, self.limit, self.workers)
-            parts[split] = _without_stills(pack)
-            if not len(parts[split].frames):
-                raise UserError(f"{self.folder} has no clips of the split '{split}': pack some")
-        self.source = (
-            f"{Path(self.folder).name}: {len(parts['train'].frames):,} frames of {_clips(parts['train'])} clips"
-        )
+        folder = Path(self.folder) if self.folder else packed({}, self.clips)
+        parts = {
+            split: read_pack(folder, split, True, self.every, self.limit, self.workers, with_stills=False)
+            for split in ("train", "val")
+        }
+        train = parts["train"]
+        self.source = f"{'+'.join(self.clips)}: {len(train.frames):,} frames of {_clips(train)} clips"
         self.train, self.val = FrameSteps(parts["train"], self.steps), FrameSteps(parts["val"], 1)
 
     def train_dataloader(self) -> FrameSteps:
@@ -80,11 +80,6 @@ class FramesData(pl.LightningDataModule):
         digest = hashlib.sha256(train.frame_mesh[::97].tobytes()).hexdigest()[:16]
         facts = {"name": self.source, "train": len(train.frames), "val": len(val.frames), "clips": _clips(train)}
         return {**facts, "fingerprint": digest}
-
-
-def _without_stills(pack: Pack) -> Pack:
-    rows = len(pack.frames)
-    return Pack(**{f.name: getattr(pack, f.name)[len(getattr(pack, f.name)) - rows :] for f in fields(Pack)})
 
 
 def _clips(pack: Pack) -> int:

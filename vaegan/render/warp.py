@@ -72,7 +72,9 @@ class Warp:
             decoded = self.model.decode(z).float().cpu()
             read = self.model.heads(torch.cat([self.z, z]))[0][..., :2].float().cpu()
             shapes = self.shape + read[1:] - read[:1]
-            places = moved_placement(self.placement, torch.from_numpy(np.asarray(placement, np.float32)))
+            moved = torch.from_numpy(np.array(placement, np.float32))
+            moved[:, :2] /= self.model.framing.scale  # from face sizes to sides of the crop
+            places = moved_placement(self.placement, moved)
             meshes = mesh_in_place(shapes, places)
             frames = [self._frame(meshes[i : i + 1], places[i : i + 1], decoded[i : i + 1]) for i in range(len(z))]
         return [Rendered(self._crop(frame), frame) for frame in frames]

@@ -1,5 +1,6 @@
 """Training of the refiner that mends the warped photo: pairs of frames of one clip, and strangers, in one batch."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,6 @@ from vaegan import losses
 from vaegan.critics.embedder import Embedder
 from vaegan.critics.landmarker import Landmarker
 from vaegan.critics.lpips import load_lpips, lpips_distance
-from vaegan.ema import averaged
 from vaegan.errors import UserError
 from vaegan.model import load_model
 from vaegan.render.field import FACE_POINTS, at_rest, dense_field
@@ -101,7 +101,8 @@ class RefinerTraining(TrainingModule):
             self.of_squares = PatchDiscriminator(discriminators["squares"]).to(memory_format=torch.channels_last)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"model configuration: {error}") from error
-        self.ema = averaged(self.refiner, ema_decay)
+        self.average = copy.deepcopy(self.refiner).requires_grad_(False)
+        self.ema_decay = ema_decay
         self.pairs, self.strangers, self.critics = pairs, strangers, critics
         self.true_mesh, self.far, self.varied = true_mesh, far, varied
         self.weights, self.optimizer, self.gan = weights, optimizer, gan
@@ -120,7 +121,7 @@ class RefinerTraining(TrainingModule):
             except RuntimeError as error:
                 raise UserError(f"start_from={start_from} has other layers than this configuration") from error
             self.images_before = int(about.get("images_seen", 0))
-        self.ema.module.load_state_dict(self.refiner.state_dict())
+        self.average.load_state_dict(self.refiner.state_dict())
 
     def compiled(self) -> list[nn.Module]:
         return [self.refiner, self.of_pictures, self.of_squares]
@@ -136,7 +137,7 @@ class RefinerTraining(TrainingModule):
     def on_fit_start(self) -> None:
         """Everything frozen and every frame goes to the device, and is looked at once."""
         for name in ("landmarker", "embedder", "lpips"):
-            self._frozen[name].to(self.device)
+            self._frozen[name].to(self.device, memory_format=torch.channels_last)
         model = self._frozen["model"]
         model.vae.to(self.device)
         model.head_maps.to(self.device)
@@ -144,10 +145,6 @@ class RefinerTraining(TrainingModule):
         for part in ("train", "val"):
             pack = getattr(self.trainer.datamodule, part).pack
             self.frames[part] = WarpFrames(pack, model, self._frozen["embedder"], self.far, self.device, half)
-
-    def on_train_start(self) -> None:
-        super().on_train_start()
-        self.ema.n_averaged = self.ema.n_averaged.cpu()  # it is read at every update
 
     def training_step(self, batch: Any, index: int) -> None:
         torch.manual_seed(self.seed + self.progress.step)  # so that a resumed run draws what an unbroken one would
@@ -206,8 +203,11 @@ class RefinerTraining(TrainingModule):
         self.manual_backward(loss)
         terms["grad_norm"] = nn.utils.clip_grad_norm_(self.refiner.parameters(), self.optimizer["clip"])
         optimizers[0].step()
-        if (self.progress.step + 1) % self.ema_every == 0:
-            self.ema.update_parameters(self.refiner)
+        updates, rest = divmod(self.progress.step + 1, self.ema_every)
+        if not rest:  # as `vaegan.ema`, whose count lies on the device and would have to be waited for
+            decay = min(self.ema_decay, (1 + updates) / (10 + updates))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.average.parameters()), list(self.refiner.parameters()), 1 - decay)
         return terms | verdicts | {"loss": loss}
 
     def _with_strangers(self, photo: Look, wanted: Look, true_mesh: float) -> tuple[Look, Look, Tensor]:
@@ -310,7 +310,7 @@ class RefinerTraining(TrainingModule):
         photo, wanted, moved = self._with_strangers(photo, wanted, 0.0)
         with torch.autocast(self.device.type, enabled=False):
             amp = partial(torch.autocast, self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
-            made, _, _, warped = self.rendered(self.ema.module, photo, wanted, moved, amp)
+            made, _, _, warped = self.rendered(self.average, photo, wanted, moved, amp)
         return photo, wanted, moved, made, warped
 
     def validation_step(self, batch: Any, index: int) -> None:
@@ -355,7 +355,7 @@ class RefinerTraining(TrainingModule):
             "seed": run.seed,
             "validation": {name: round(value, 4) for name, value in last.items() if name not in ("images", "step")},
         }
-        return save_refiner(self.ema.module, about, folder / "model", card=refiner_card(run, about))
+        return save_refiner(self.average, about, folder / "model", card=refiner_card(run, about))
 
 
 def squares_of(pictures: Tensor, mesh: Tensor) -> Tensor:
