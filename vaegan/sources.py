@@ -9,12 +9,15 @@ from fractions import Fraction
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from vaegan.media import Frame, VideoReader
+from vaegan.media import Frame
 from vaegan.media.images import rgb_array
+
+if TYPE_CHECKING:
+    from vaegan.media import VideoReader
 
 READ_AHEAD = 4
 """Decoded frames that wait for the tracker; a 4K frame takes 25 MB."""
@@ -55,16 +58,22 @@ class VideoSource:
     repeats = True
 
     def __init__(self, path: str | Path, start: float = 0.0, end: float | None = None, fps: Fraction | None = None):
-        reader = VideoReader(path, start, end, fps)
+        reader = _reader(path, start, end, fps)
         self.path, self.name, self.start, self.end = Path(path), str(path), start, end
         self.rate, self.expected, self.has_audio = reader.rate, reader.expected_frames, reader.has_audio
 
     def frames(self) -> Generator[Frame]:
         with (
-            VideoReader(self.path, self.start, self.end, self.rate) as reader,
+            _reader(self.path, self.start, self.end, self.rate) as reader,
             closing(prefetch(reader, READ_AHEAD)) as ahead,
         ):
             yield from ahead
+
+
+def _reader(path: str | Path, start: float, end: float | None, fps: Fraction | None) -> VideoReader:
+    from vaegan.media import VideoReader  # needs PyAV, which training on packed parts does without
+
+    return VideoReader(path, start, end, fps)
 
 
 class FrameSource:

@@ -15,7 +15,7 @@ _HOME = {
     "image_size": "images",
     "read_image": "images",
     "write_image": "images",
-    "Frame": "reader",
+    "Frame": "timing",
     "VideoReader": "reader",
     "exact_rate": "timing",
     "VIDEO_SUFFIXES": "writer",

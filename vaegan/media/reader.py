@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,12 @@ import numpy as np
 from vaegan.errors import UserError
 from vaegan.media.container import MAX_SECONDS, clock, decode, from_time, open_media, video_stream
 from vaegan.media.images import frame_files, image_size, read_image
-from vaegan.media.timing import exact_rate
+from vaegan.media.timing import Frame, exact_rate
 
 # Formats whose header says how long they last; of the others (MPEG) the duration is a guess.
 _TIMED = {"mov", "matroska", "avi", "gif", "asf"}
 # Containers round times (Matroska to 1 ms): so much before `start` still counts as `start`.
 _SLACK = 6e-4
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture of a video. `time`: s from the first frame of the file; `image`: uint8 (H, W, 3) RGB, upright."""
-
-    time: float
-    image: np.ndarray
 
 
 class VideoReader:

@@ -1,10 +1,21 @@
-"""Frame rates as exact fractions."""
+"""Frames with their times, and frame rates as exact fractions."""
 
+from dataclasses import dataclass
 from fractions import Fraction
+
+import numpy as np
 
 from vaegan.errors import UserError
 
 MAX_RATE = 1000
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a video. `time`: s from the first frame of the file; `image`: uint8 (H, W, 3) RGB, upright."""
+
+    time: float
+    image: np.ndarray
 
 
 def exact_rate(rate: Fraction | float | str) -> Fraction:
