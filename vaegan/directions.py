@@ -221,9 +221,14 @@ def fit_directions(model: FaceModel, z: np.ndarray, clip: np.ndarray) -> Directi
 
 def named_readings(readings: np.ndarray) -> np.ndarray:
     """Readings (M, D) -> those of NAMES, (K, D)."""
-    shapes = readings[len(POSE) :]
-    mixed = [sum(w * shapes[BLENDSHAPES.index(shape)] for shape, w in ws.items()) for ws in BY_BLENDSHAPES.values()]
-    return np.stack([readings[0], readings[1], *mixed])
+    return np.concatenate([readings[:2], named_shapes(readings[len(POSE) :])])
+
+
+def named_shapes(blendshapes: np.ndarray) -> np.ndarray:
+    """Blendshapes (52, ...) -> values (K - 2, ...) of the directions that they make up, in the order of NAMES."""
+    return np.stack(
+        [sum(w * blendshapes[BLENDSHAPES.index(shape)] for shape, w in ws.items()) for ws in BY_BLENDSHAPES.values()]
+    )
 
 
 def _direction(held: np.ndarray, covariance: np.ndarray, index: int) -> np.ndarray:
