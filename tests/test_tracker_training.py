@@ -18,11 +18,9 @@ import vaegan.tracker_training.data as training_data
 from vaegan.errors import UserError
 from vaegan.faces import networks
 from vaegan.faces.backend import Landmarks
-from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import CropTransform, mesh_box, mesh_roll
 from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, with_fused_activations
 from vaegan.faces.own import OwnBackend
-from vaegan.tracker_training.augment import mirrored_blendshapes
 from vaegan.tracker_training.groups import HELD_OUT
 from vaegan.tracker_training.presence import fit_presence_head
 from vaegan.tracker_training.samples import fit_mesh_model, upright
@@ -273,13 +271,7 @@ def test_the_second_look_sees_eyes_and_mouth_where_the_mesh_has_them_and_both_ey
     assert right > middle and left > middle
 
 
-def test_the_mirror_swaps_left_and_right_and_nothing_else():
-    index = mirrored_blendshapes()
-    assert (index[index] == np.arange(52)).all()
-    for i, name in enumerate(BLENDSHAPES):
-        swapped = name[:-4] + "Right" if name.endswith("Left") else name
-        swapped = name[:-5] + "Left" if name.endswith("Right") else swapped
-        assert BLENDSHAPES[index[i]] == swapped
+def test_the_mirror_images_of_points_are_read_off_the_mean_mesh():
     model = fit_mesh_model({"faces": drawn_group("faces", 48)}, 6)
     assert (model.mirror == symmetric_points()[1]).all()
 

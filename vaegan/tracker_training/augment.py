@@ -1,20 +1,8 @@
-"""How pictures are spoiled while the face tracker learns, and what a mirror does to a mesh and to an expression."""
+"""How pictures are spoiled while the face tracker learns, and which points a mirror exchanges."""
 
 import cv2
 import numpy as np
 from numpy.random import Generator
-
-from vaegan.faces.blendshapes import BLENDSHAPES
-
-
-def mirrored_blendshapes() -> np.ndarray:
-    """Index (52,) such that `blendshapes[index]` belongs to the mirrored picture."""
-    swap = {"Left": "Right", "Right": "Left"}
-    names = {name: i for i, name in enumerate(BLENDSHAPES)}
-    other = [
-        next((name.removesuffix(a) + b for a, b in swap.items() if name.endswith(a)), name) for name in BLENDSHAPES
-    ]
-    return np.array([names[name] for name in other])
 
 
 def mirrored_points(upright: np.ndarray) -> np.ndarray:

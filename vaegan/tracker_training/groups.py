@@ -8,13 +8,11 @@ Each is a folder of arrays that is built under a temporary name and renamed, so 
 and a broken-off build leaves nothing that looks whole.
 """
 
-import csv
 import hashlib
 import json
 import logging
 import math
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
@@ -23,11 +21,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vaegan.data.format import INDEX, LABELS, read_index, read_labels, read_pictures
 from vaegan.errors import UserError
 from vaegan.faces.backend import Backend
 from vaegan.faces.geometry import face_region, mesh_box
 from vaegan.faces.tracker import MIN_PRESENCE, SETTLED, SETTLING_LOOKS, FaceTracker, region_change
-from vaegan.media import VideoReader, decode_image, read_image
+from vaegan.media import VideoReader, read_image
 from vaegan.tracker_training.made_faces import cover_with_hair, cover_with_hand, reshaped, with_other_face
 
 log = logging.getLogger(__name__)
@@ -196,29 +195,21 @@ def _to_npy(folder: Path, shape: tuple[int, ...]) -> None:
 
 
 def _still_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.tar")) + [f for f in (folder / "index.csv", folder / "labels.npz") if f.is_file()]
+    return sorted(folder.glob("*.tar")) + [f for f in (folder / INDEX, folder / LABELS) if f.is_file()]
 
 
 def _stills(folder: Path) -> Iterator[Sample]:
     """The labelled crops of one data set. Their labels were found in the original pictures, of which they are smaller
     parts; what the teacher says of the crop itself differs by half a percent of the face, so it is asked again."""
     teacher = FaceTracker("mediapipe").backend
-    labels = np.load(folder / "labels.npz")
-    row = {key: i for i, key in enumerate(labels["key"])}
-    codes, blendshapes = labels["mesh_code"], labels["blendshapes"].astype(np.float32) / 255
-    with open(folder / "index.csv", newline="") as file:
-        split = {r["key"]: TRAIN if r["split"] == "train" else HELD_OUT for r in csv.DictReader(file)}
-    for shard in sorted(folder.glob("*.tar")):
-        with tarfile.open(shard) as tar:
-            for member in tar:
-                key = Path(member.name).stem
-                if key not in row:
-                    continue
-                image = decode_image(tar.extractfile(member).read())
-                code = labels["mesh_mean"] + codes[row[key]].astype(np.float32) @ labels["mesh_basis"].T
-                mesh = code.reshape(478, 3) * image.shape[0]
-                seen = _asked(teacher, image, mesh)
-                yield Sample(image, split[key], -1, *([[one] for one in seen or (mesh, blendshapes[row[key]])]))
+    entries = read_index(folder, None)
+    labels = read_labels(folder, [entry.key for entry in entries])
+    if labels is None:
+        raise UserError(f"{folder} has no {LABELS}: prepare it again")
+    for i, image in read_pictures(folder, entries):
+        mesh = labels.mesh[i] * image.shape[0]
+        mesh, blendshapes = _asked(teacher, image, mesh) or (mesh, labels.blendshapes[i])
+        yield Sample(image, TRAIN if entries[i].split == "train" else HELD_OUT, -1, [mesh], [blendshapes])
 
 
 def _clips(files: list[Path], split: str, every: int, side: int) -> Iterator[Sample]:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.random import Generator
 from torch.utils.data import Dataset
 
+from vaegan.faces.blendshapes import MIRRORED_BLENDSHAPES
 from vaegan.faces.geometry import CropTransform, face_region
 from vaegan.tracker_training.augment import (
     any_border,
     degrade,
-    mirrored_blendshapes,
     mirrored_points,
     occlude,
     recolour,
@@ -111,7 +111,7 @@ class LandmarkerBatches(Dataset):
         count: int,
     ) -> None:
         self.draw, self.negatives, self.spoiled = Draw(groups, shares), negatives, spoiled
-        self.mirror, self.mirror_blendshapes = mirror, mirrored_blendshapes()
+        self.mirror, self.mirror_blendshapes = mirror, MIRRORED_BLENDSHAPES
         self.size, self.roi_scale, self.batch = size, roi_scale, batch
         self.seed, self.start, self.count = seed, start, count
 
