@@ -38,6 +38,10 @@ def evaluate(
         int | None, typer.Option(min=3, help="Of each clip, from its start.", show_default="150, quick: 50")
     ] = None,
     renderer: Annotated[str, typer.Option(help="What moves the photo, as of `transfer`.")] = "decode",
+    pairs: Annotated[int | None, typer.Option(min=1, help="Photos for each clip.", show_default="4, quick: 2")] = None,
+    baselines: Annotated[
+        bool, typer.Option(help="Also measure photo, driver and mesh warp, which do not depend on the model.")
+    ] = True,
     seed: Annotated[int, typer.Option(help="Of all choices and samples.")] = 0,
     embedder: Annotated[
         Path | None, typer.Option(metavar="FILE.onnx", help="Another face embedder of the ArcFace kind.")
@@ -71,8 +75,7 @@ def evaluate(
     parts = [part.value for part in only or ()]
     if parts:
         plan = replace(plan, parts=tuple(part for part in plan.parts if part in parts))
-    if frames:
-        plan = replace(plan, frames=frames)
+    plan = replace(plan, frames=frames or plan.frames, photos=pairs or plan.photos, baselines=baselines)
     found = measure(face_model, sources, plan, progress)
     options = "".join(
         [
@@ -80,6 +83,8 @@ def evaluate(
             f" --renderer {renderer}" * (renderer != "decode"),
             *(f" --only {part}" for part in parts),
             f" --frames {frames}" * bool(frames),
+            f" --pairs {pairs}" * bool(pairs),
+            " --no-baselines" * (not baselines),
         ]
     )
     command = f"vaegan evaluate --model {model}{options} --output DIR"

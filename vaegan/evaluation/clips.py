@@ -69,7 +69,8 @@ class DrivingClip:
     """A driver of T frames on a stage, from its first frame with a face on.
 
     steps: how it moves from that frame; first: that frame as a photo; small: all frames at the stage's size
-    (T, S, S, 3); seen: at 256 px, what results are compared with; seen_small: what is left of it at the stage's size
+    (T, S, S, 3); seen: at 256 px, what results are compared with; seen_small: what is left of it at the stage's size,
+    if asked for
     crops: what is seen in the model's crops at 256 px; roll: (T,), by how many degrees each is turned in the driver
     latents: float32 (T, D)
     """
@@ -91,9 +92,17 @@ class DrivingClip:
 
 
 def read_clip(
-    path: Path, model: FaceModel, stage: Stage, tracker: FaceTracker, observer: Observer, max_frames: int
+    path: Path,
+    model: FaceModel,
+    stage: Stage,
+    tracker: FaceTracker,
+    observer: Observer,
+    max_frames: int,
+    small_too: bool,
 ) -> DrivingClip:
     """Track, crop and encode the first `max_frames` frames of a clip, as `transfer` does, and look at them.
+
+    small_too: also at the stage's size, which the baselines need.
 
     Raises UserError when the clip cannot be read or shows no face.
     """
@@ -114,7 +123,7 @@ def read_clip(
     steps = motion.steps(slice(motion.reference, None))
     steps = replace(steps, times=steps.times - steps.times[0])
     small = reduced(pictures, stage.px)
-    seen_small = observer.watch(small)
+    seen_small = observer.watch(small) if small_too else seen
     name = Path(path).stem
     first = Subject(name, portrait, pictures[0], small[0], seen.first_frame(), seen_small.first_frame())
     roll = np.degrees([frame.portrait.crop.roll for frame in frames])

@@ -91,8 +91,9 @@ def read_driving_clips(
     paths: list[Path], model: FaceModel, tracker: FaceTracker, observer: Observer, plan: Plan, progress: Progress
 ) -> list[DrivingClip]:
     """All clips that can be used."""
+    stage = stage_of(plan.renderer, model.size)
     found = (
-        _read(read_clip, path, model, stage_of(plan.renderer, model.size), tracker, observer, plan.frames)
+        _read(read_clip, path, model, stage, tracker, observer, plan.frames, plan.baselines)
         for path in progress(paths, "driving clips", len(paths))
     )
     return [clip for clip in found if clip is not None]
