@@ -111,7 +111,7 @@ class Mirrored(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> DatasetOutput:
         crop = self.crops[index]
         crop = crop[:, ::-1] if self.random.random() < 0.5 else crop
-        return DatasetOutput(data=torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float().div_(255))
+        return DatasetOutput(data=to_float(np.ascontiguousarray(crop)).contiguous())
 
 
 class Clock(TrainingCallback):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from vaegan.faces.blendshapes import BLENDSHAPES
-from vaegan.faces.geometry import CropTransform
+from vaegan.faces.geometry import MIRRORED_POINTS, CropTransform
 from vaegan.tracker_training.groups import HELD_OUT, TRAIN, Group
 
 
@@ -48,16 +48,15 @@ def drawn_group(name: str, count: int, side: int = 96, seed: int = 0) -> Group:
 
 def symmetric_points() -> tuple[np.ndarray, np.ndarray]:
     """478 points of a disc around 0, 1 wide, the eye corners at their places; and which are mirror images."""
-    rng, partner = np.random.default_rng(7), np.arange(478)
+    rng, partner = np.random.default_rng(7), MIRRORED_POINTS
     points = np.zeros((478, 3))
-    fixed = {33: 263, 133: 362}
-    rest = [i for i in range(478) if i not in fixed and i not in fixed.values()]
-    partner[list(fixed)], partner[list(fixed.values())] = list(fixed.values()), list(fixed)
-    partner[rest[0::2]], partner[rest[1::2]] = rest[1::2], rest[0::2]
-    right = [*fixed, *rest[0::2]]
+    middle = np.flatnonzero(partner == np.arange(478))
+    points[middle, 1:] = rng.uniform(-0.3, 0.3, (len(middle), 2))
+    rest = [i for i in np.flatnonzero(partner > np.arange(478)) if i not in (33, 133)]
+    right = [33, 133, *rest]
     radius, angle = np.sqrt(rng.uniform(0.02, 1, len(right))) / 2, rng.uniform(-1.4, 1.4, len(right))
     points[right] = np.stack([-radius * np.cos(angle), radius * np.sin(angle), rng.uniform(-0.3, 0.3, len(right))], 1)
     points[33], points[133] = (-0.27, -0.1, 0), (-0.1, -0.1, -0.02)
-    points[rest[0]], points[rest[2]], points[rest[4]] = (-0.5, 0, 0), (-0.02, -0.5, 0), (-0.02, 0.5, 0)
+    points[rest[0]], points[rest[1]], points[rest[2]] = (-0.5, 0, 0), (-0.02, -0.5, 0), (-0.02, 0.5, 0)
     points[partner[right]] = points[right] * [-1, 1, 1]
     return points, partner

@@ -152,7 +152,7 @@ def test_training_pictures_come_again_with_other_faces_unless_the_teacher_sees_n
 def test_backgrounds_that_are_no_faces_touch_none():
     group = drawn_group("photos", 12, side=160)
     batches = LandmarkerBatches(
-        {"photos": group}, symmetric_points()[1], size=32, roi_scale=1.35, batch=4, shares={"photos": 1},
+        {"photos": group}, size=32, roi_scale=1.35, batch=4, shares={"photos": 1},
         negatives=1.0, spoiled=0.0, seed=0, start=0, count=1,
     )  # fmt: skip
     rng, found = np.random.default_rng(0), 0

@@ -271,11 +271,6 @@ def test_the_second_look_sees_eyes_and_mouth_where_the_mesh_has_them_and_both_ey
     assert right > middle and left > middle
 
 
-def test_the_mirror_images_of_points_are_read_off_the_mean_mesh():
-    model = fit_mesh_model({"faces": drawn_group("faces", 48)}, 6)
-    assert (model.mirror == symmetric_points()[1]).all()
-
-
 def test_a_mesh_comes_back_from_its_code_and_place():
     group = drawn_group("faces", 48)
     model = fit_mesh_model({"faces": group}, 14)

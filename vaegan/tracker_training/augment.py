@@ -1,22 +1,8 @@
-"""How pictures are spoiled while the face tracker learns, and which points a mirror exchanges."""
+"""How pictures are spoiled while the face tracker learns."""
 
 import cv2
 import numpy as np
 from numpy.random import Generator
-
-
-def mirrored_points(upright: np.ndarray) -> np.ndarray:
-    """Index (478,) such that `mesh[index]`, x negated, is the mirrored face's mesh, read off a mean mesh.
-
-    Args:
-        upright: (478, 3) mean of many meshes around their own middle, symmetric but for noise.
-    """
-    symmetric = upright - [(upright[:, 0].max() + upright[:, 0].min()) / 2, 0, 0]
-    distance = np.linalg.norm(symmetric[:, None] - symmetric[None] * [-1, 1, 1], axis=2)
-    index = distance.argmin(1)
-    if not (index[index] == np.arange(len(index))).all():
-        raise ValueError("the mean mesh is not symmetric enough to tell which points are mirror images")
-    return index
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int, colour=(0, 0, 0)) -> np.ndarray:

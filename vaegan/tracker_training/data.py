@@ -13,10 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from vaegan.data.batches import content_hash
 from vaegan.data.cache import cache_root
 from vaegan.errors import UserError
-from vaegan.faces.networks import FaceLandmarker
 from vaegan.faces.own import OwnBackend
 from vaegan.faces.tracker import FaceTracker
-from vaegan.tracker_training.augment import mirrored_points
 from vaegan.tracker_training.checks import DetectorCheck, LandmarkerCheck
 from vaegan.tracker_training.groups import HELD_OUT, TRAIN, Group, load_groups
 from vaegan.tracker_training.mosaic import Composer, DetectorBatches
@@ -87,8 +85,8 @@ class TrackerData(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         return self.val
 
-    def batches(self, part: str, start: int, count: int, net: FaceLandmarker) -> Dataset:
-        """The batches `start`..`start + count - 1` of a part; `net` says which point is which in a mirror."""
+    def batches(self, part: str, start: int, count: int) -> Dataset:
+        """The batches `start`..`start + count - 1` of a part."""
         s = self.parts[part]
         if part == "detector":
             return DetectorBatches(
@@ -99,13 +97,12 @@ class TrackerData(pl.LightningDataModule):
                 start=start,
                 count=count,
             )
-        return self._crops(net, s["negatives"], self.seed, start, count)
+        return self._crops(s["negatives"], self.seed, start, count)
 
-    def _crops(self, net: FaceLandmarker, negatives: float, seed: int, start: int, count: int) -> LandmarkerBatches:
+    def _crops(self, negatives: float, seed: int, start: int, count: int) -> LandmarkerBatches:
         s = self.parts["landmarker"]
         return LandmarkerBatches(
             self.drawn("landmarker"),
-            mirrored_points(net.mesh_mean.view(-1, 3).cpu().numpy()),
             size=s["size"],
             roi_scale=s["roi_scale"],
             batch=s["batch"],
@@ -135,13 +132,15 @@ class TrackerData(pl.LightningDataModule):
         unseen = Composer(self.groups(*shares), HELD_OUT, shares, s["size"], s["face_px"])
         return DetectorCheck(unseen, s["check_pictures"], s["min_score"])
 
-    def presence(self, net: FaceLandmarker, folder: Path) -> tuple[LandmarkerBatches, np.ndarray]:
+    def presence(self, folder: Path) -> tuple[LandmarkerBatches, np.ndarray]:
         """Samples that no training saw, and crops uint8 (N, size, size, 3) in which the tracker in the model folder
         `folder` sees a face where its teacher sees none."""
         s, seed = self.parts["presence"], self.seed + 1
-        batches = self._crops(net, s["negatives"], seed, 0, s["samples"] // self.parts["landmarker"]["batch"])
+        batches = self._crops(s["negatives"], seed, 0, s["samples"] // self.parts["landmarker"]["batch"])
         own, teacher = OwnBackend(folder, s["min_score"]), FaceTracker("mediapipe").backend
-        return batches, mined_negatives(own, teacher, self.groups("photos")["photos"], net.size, seed)
+        return batches, mined_negatives(
+            own, teacher, self.groups("photos")["photos"], self.parts["landmarker"]["size"], seed
+        )
 
 
 class Stages:
@@ -162,5 +161,5 @@ class Stages:
         if part == "presence":
             return iter([0])  # its one step asks for what it needs
         count = min(self.data.parts[part]["check_every"], steps - step)
-        batches = self.data.batches(part, step, count, module.nets["landmarker"])
+        batches = self.data.batches(part, step, count)
         return iter(DataLoader(batches, batch_size=None, shuffle=False, num_workers=self.data.workers))

@@ -56,8 +56,11 @@ MADE = {
     "photos": Made(8, features=0.25, hand=0.4, hair=0.2),
 }
 
-DONORS, CANDIDATES = 200, 12
-"""So many pictures are remembered to take features from, and the most alike mesh of so many is chosen."""
+DONORS = 200
+"""Pictures that are remembered to take features from."""
+
+CANDIDATES = 12
+"""Of this many donors, take the one with the most similar mesh."""
 
 MAX_DRIFT = 0.15
 """What the teacher says of a face that is further than this, in sides of its box, from where it must be is not learned

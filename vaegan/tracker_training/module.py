@@ -173,7 +173,7 @@ class TrackerTraining(TrainingModule):
     def _fit_presence(self) -> None:
         """The whole fit of the presence head, which is one step."""
         net = self.nets["landmarker"].eval().requires_grad_(False)
-        batches, mined = self.trainer.datamodule.presence(net, self.start)
+        batches, mined = self.trainer.datamodule.presence(self.start)
         with torch.enable_grad():
             self.fitted = fit_presence_head(net, batches, mined, self.settings["presence"]["mined_weight"])
         self.mined = len(mined)

@@ -13,11 +13,10 @@ from numpy.random import Generator
 from torch.utils.data import Dataset
 
 from vaegan.faces.blendshapes import MIRRORED_BLENDSHAPES
-from vaegan.faces.geometry import CropTransform, face_region
+from vaegan.faces.geometry import MIRRORED_POINTS, CropTransform, face_region, mirrored_mesh
 from vaegan.tracker_training.augment import (
     any_border,
     degrade,
-    mirrored_points,
     occlude,
     recolour,
     texture,
@@ -29,11 +28,10 @@ from vaegan.tracker_training.groups import TRAIN, Group
 @dataclass(frozen=True)
 class MeshModel:
     """Upright meshes = mean (1434,) + codes @ basis (K, 1434), in sides of the mesh box around its middle; codes have
-    unit variance. `mirror` (478,) says which point is which in the mirror."""
+    unit variance."""
 
     mean: np.ndarray
     basis: np.ndarray
-    mirror: np.ndarray
 
 
 def upright(mesh: np.ndarray) -> np.ndarray:
@@ -48,14 +46,13 @@ def fit_mesh_model(groups: Mapping[str, Group], components: int, most: int = 400
         faces = group.faces(TRAIN)
         meshes += [upright(group.mesh_px(i)) for i in faces[:: max(1, len(faces) // most)]]
     meshes = np.stack(meshes)
-    mirror = mirrored_points(meshes.mean(0))
-    mirrored = meshes[:, mirror] * np.array([-1, 1, 1], np.float32)
+    mirrored = meshes[:, MIRRORED_POINTS] * np.array([-1, 1, 1], np.float32)
     rows = np.concatenate([meshes, mirrored]).reshape(2 * len(meshes), -1).astype(np.float64)
     mean = rows.mean(0)
     rows -= mean
     variances, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
     basis = (vectors[:, ::-1][:, :components] * np.sqrt(variances[::-1][:components])).T
-    return MeshModel(mean.astype(np.float32), np.ascontiguousarray(basis, np.float32), mirror)
+    return MeshModel(mean.astype(np.float32), np.ascontiguousarray(basis, np.float32))
 
 
 class Draw:
@@ -98,7 +95,6 @@ class LandmarkerBatches(Dataset):
     def __init__(
         self,
         groups: Mapping[str, Group],
-        mirror: np.ndarray,
         *,
         size: int,
         roi_scale: float,
@@ -111,7 +107,6 @@ class LandmarkerBatches(Dataset):
         count: int,
     ) -> None:
         self.draw, self.negatives, self.spoiled = Draw(groups, shares), negatives, spoiled
-        self.mirror, self.mirror_blendshapes = mirror, MIRRORED_BLENDSHAPES
         self.size, self.roi_scale, self.batch = size, roi_scale, batch
         self.seed, self.start, self.count = seed, start, count
 
@@ -152,8 +147,8 @@ class LandmarkerBatches(Dataset):
         mesh = region.to_crop(mesh, 1.0)
         if rng.random() < 0.5:
             crop = np.ascontiguousarray(crop[:, ::-1])
-            mesh = mesh[self.mirror] * np.array([-1, 1, 1], np.float32) + np.array([1, 0, 0], np.float32)
-            blendshapes = blendshapes[self.mirror_blendshapes]
+            mesh = mirrored_mesh(mesh)
+            blendshapes = blendshapes[MIRRORED_BLENDSHAPES]
         return self._spoil(crop, rng, other), mesh, blendshapes
 
     def _negative(self, rng: Generator, other: np.ndarray | None) -> np.ndarray:

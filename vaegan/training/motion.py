@@ -27,7 +27,7 @@ from vaegan.networks import VAE, Discriminator, Heads
 from vaegan.tensors import to_float, to_uint8
 from vaegan.training.card import model_card
 from vaegan.training.following import heads_figures
-from vaegan.training.module import Finished, TrainingModule
+from vaegan.training.module import POSITION, Finished, TrainingModule
 from vaegan.training.schedule import learning_rate_factor
 
 CHECK_EVERY = 50
@@ -128,7 +128,7 @@ class MotionAutoencoder(TrainingModule):
             "hours": round(run.seconds / 3600, 3),
             "weights": self.weights,
             "seed": run.seed,
-            "validation": {name: round(value, 4) for name, value in last.items() if name not in ("images", "step")},
+            "validation": {name: round(value, 4) for name, value in last.items() if name not in POSITION},
         }
         average = self.ema.module
         model = FaceModel(average["vae"], self.framing, run.name, training, average["heads"])

@@ -22,7 +22,7 @@ from vaegan.render.field import FACE_POINTS, at_rest, dense_field
 from vaegan.render.refiner import SIZE, Refiner, compose, in_place, mesh_in_place, pull, refiner_inputs
 from vaegan.render.refiner_folder import load_refiner, save_refiner
 from vaegan.tensors import to_uint8
-from vaegan.training.module import Finished, TrainingModule
+from vaegan.training.module import POSITION, Finished, TrainingModule
 from vaegan.training.patch_discriminator import PatchDiscriminator
 from vaegan.training.schedule import learning_rate_factor
 from vaegan.training.warp_card import refiner_card
@@ -353,7 +353,7 @@ class RefinerTraining(TrainingModule):
             "hours": round(run.seconds / 3600, 2),
             "weights": self.weights,
             "seed": run.seed,
-            "validation": {name: round(value, 4) for name, value in last.items() if name not in ("images", "step")},
+            "validation": {name: round(value, 4) for name, value in last.items() if name not in POSITION},
         }
         return save_refiner(self.average, about, folder / "model", card=refiner_card(run, about))
 
