@@ -213,7 +213,8 @@ def test_reference_frame_that_does_not_exist(transfer):
 @pytest.mark.parametrize(
     "args",
     [["--strenght", "2"], ["--strength", "a lot"], ["--smooth", "2"], ["--motion", "odd"], ["--reference", "last"],
-     ["--fps", "fast"], ["--fps", "0"], ["--size", "1"], ["--device", "tpu"], ["--renderer", "warp"]],
+     ["--fps", "fast"], ["--fps", "0"], ["--size", "1"], ["--device", "tpu"],
+     ["--renderer", "draw"], ["--view", "half"]],
 )  # fmt: skip
 def test_wrong_usage_is_status_2(transfer, args):
     status, _, err = transfer(*args)

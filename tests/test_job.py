@@ -70,7 +70,7 @@ class Wide:
 
 
 def test_view_decides_what_is_written_and_not_what_is_measured_or_compared(shelf, monkeypatch):
-    monkeypatch.setattr("vaegan.pipeline.build_view", lambda name, size: Wide())
+    monkeypatch.setattr("vaegan.pipeline.build_view", lambda *args: Wide())
     made(output="o.mp4", storyboard="s.png")
     made(output="c.mp4", compare=True)
     wide, beside = (VideoReader(name) for name in ("o.mp4", "c.mp4"))

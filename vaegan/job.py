@@ -62,6 +62,9 @@ def transfer(
     end: float | None = None,
     fps: Fraction | float | None = None,
     size: int = 256,
+    renderer: str | None = None,
+    view: str | None = None,
+    refiner: str = "warp",
     no_audio: bool = False,
     compare: bool = False,
     storyboard: str | Path | None = None,
@@ -77,7 +80,8 @@ def transfer(
 
     photo, driver: files, or names of what ships; output: None: PHOTO_DRIVER.mp4 in this folder
     model: a loaded one, a shipped name or a model folder, loaded onto `device`
-    motion, reference, strength, smooth, start, end, fps, size: see `vaegan.pipeline.TransferSettings`
+    motion, reference, strength, smooth, start, end, fps, size, renderer, view, refiner: see
+        `vaegan.pipeline.TransferSettings`
     no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
     storyboard, save_motion, report: also write one picture (driver over result), the motion, a page of figures
     dry_run: check everything and say what would be done, in Result.plan
@@ -85,7 +89,7 @@ def transfer(
     on_note: called with what the user may want to mend; on_progress: with frames done and, where known, frames in all
     Raises UserError for what the user can mend; no file is left half written.
     """
-    settings = TransferSettings(motion, reference, strength, smooth, start, end, fps, size)
+    settings = TransferSettings(motion, reference, strength, smooth, start, end, fps, size, renderer, view, refiner)
     photo = find_photo(photo)
     output = Path(output or f"{photo.stem}_{Path(driver).resolve().stem}.mp4")
     if isinstance(model, (str, Path)):

@@ -43,7 +43,10 @@ class TransferSettings:
     reference: "first", "best" or a frame's number, see Motion.choose_reference; only for relative motion
     strength: factor of the deltas; smooth: 0..1, see Motion.smooth
     start, end: seconds of the driver; fps: frames per second of the result (None: the driver's)
-    size: side of the crops in px; renderer, view: see `vaegan.render`
+    size: side of the crops in px
+    renderer: "warp": the photo itself moves; "decode": the paper's; None: warp where the model can
+    view: "full": the whole photo; "crop": the crop alone; None: full with warp
+    refiner: of warp, a shipped name or a folder; "none": the warp as it is
     """
 
     motion: str = "relative"
@@ -54,8 +57,9 @@ class TransferSettings:
     end: float | None = None
     fps: Fraction | float | None = None
     size: int = 256
-    renderer: str = "decode"
-    view: str = "crop"
+    renderer: str | None = None
+    view: str | None = None
+    refiner: str = "warp"
 
     def __post_init__(self) -> None:
         if self.fps is not None:
@@ -164,8 +168,11 @@ class Transfer:
         self.show_driver = show_driver and self.source is not None and (self.source.repeats or s.streams)
         self.photo = read_portrait(photo if isinstance(photo, np.ndarray) else find_photo(photo), model, tracker)
         self.notes = faces_notes(photo_name(photo), self.photo.faces)
-        self.view = build_view(s.view, s.size)
-        self._renderer = build_renderer(s.renderer, model, self.photo, s.size, self.view)
+        self.renderer = s.renderer or ("warp" if model.has_heads else "decode")
+        shown = s.view or ("full" if self.renderer == "warp" else "crop")
+        self.view = build_view(shown, s.size, self.photo, model.framing.scale)
+        refiner = None if s.refiner == "none" else s.refiner
+        self._renderer = build_renderer(self.renderer, model, self.photo, s.size, self.view, refiner)
 
     def _open(self, driver: Driver) -> Motion | Source:
         s = self.settings
@@ -274,7 +281,7 @@ class Transfer:
 
     @cached_property
     def _photo_picture(self) -> np.ndarray:
-        return self.photo.picture(self.settings.size)
+        return self._renderer.shown.crop(self.photo.image, self.settings.size)
 
 
 def animate(

@@ -15,6 +15,8 @@ from vaegan.cli.run import run
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 MotionKind = Enum("MotionKind", {"relative": "relative", "absolute": "absolute"}, type=str)
+Renderer = Enum("Renderer", {"warp": "warp", "decode": "decode"}, type=str)
+View = Enum("View", {"full": "full", "crop": "crop"}, type=str)
 Device = Enum("Device", {n: n for n in ("auto", "cpu", "cuda", "mps")}, type=str)
 
 
@@ -70,7 +72,24 @@ def transfer(
         Fraction | None,
         typer.Option(parser=_fps, metavar="N", help="Frames per second.", show_default="the driver's"),
     ] = None,
-    size: Annotated[int, typer.Option(min=16, max=2048, help="Side of the result in px, even.")] = 256,
+    size: Annotated[int, typer.Option(min=16, max=2048, help="Side of the crops in px, even.")] = 256,
+    renderer: Annotated[
+        Renderer | None,
+        typer.Option(
+            help="warp: the photo itself moves; decode: the model draws it anew, as in the paper.",
+            show_default="warp where the model can",
+        ),
+    ] = None,
+    view: Annotated[
+        View | None,
+        typer.Option(
+            help="full: the whole photo at its own size; crop: the face alone, at --size.",
+            show_default="full with warp",
+        ),
+    ] = None,
+    refiner: Annotated[
+        str, typer.Option(metavar="NAME|DIR|none", help="What mends the warped photo; none: the warp as it is.")
+    ] = "warp",
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave the driver's sound out.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="Write photo, driver and result side by side.")] = False,
     storyboard: Annotated[
@@ -103,6 +122,9 @@ def transfer(
             end=end,
             fps=fps,
             size=size,
+            renderer=None if renderer is None else renderer.value,
+            view=None if view is None else view.value,
+            refiner=refiner,
             no_audio=no_audio,
             compare=compare,
             storyboard=storyboard,

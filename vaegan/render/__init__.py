@@ -11,10 +11,11 @@ from vaegan.errors import UserError
 from vaegan.render.view import CropView, View
 
 if TYPE_CHECKING:
+    from vaegan.faces.geometry import CropTransform
     from vaegan.model import FaceModel
     from vaegan.portrait import Portrait
 
-RENDERERS = ("decode",)
+RENDERERS = ("warp", "decode")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class Rendered:
 
 
 class Renderer(Protocol):
-    """Draws one photo in motion; made once for the photo."""
+    """Draws one photo in motion; made once for the photo. shown: what of the photo the crops show."""
+
+    shown: CropTransform
 
     def render(self, deltas: np.ndarray, placement: np.ndarray) -> list[Rendered]:
         """Frames of the photo, moved.
@@ -37,13 +40,24 @@ class Renderer(Protocol):
         ...
 
 
-def build_renderer(name: str, model: FaceModel, portrait: Portrait, size: int, view: View | None = None) -> Renderer:
+def build_renderer(
+    name: str, model: FaceModel, portrait: Portrait, size: int, view: View | None = None, refiner: str | None = "warp"
+) -> Renderer:
     """The renderer of that name for a photo. Raises UserError.
 
     size: side of the crops in px; view: what of them is shown, None: the crop alone
+    refiner: of `warp`, a shipped name or a folder; None: the warp as it is
     """
+    view = view or CropView(size)
     if name == "decode":
         from vaegan.render.decode import Decode
 
-        return Decode(model, portrait, size, view or CropView(size))
+        return Decode(model, portrait, size, view)
+    if name == "warp":
+        from vaegan.render.refiner_folder import load_refiner
+        from vaegan.render.warp import Warp
+
+        if not model.has_heads:
+            raise UserError(f"model {model.name} cannot move a mesh: use motion64, or --renderer decode")
+        return Warp(model, portrait, None if refiner is None else load_refiner(refiner)[0], size, view)
     raise UserError(f"renderer {name!r} is not known: use {' or '.join(RENDERERS)}")

@@ -12,9 +12,6 @@ from vaegan.render.field import HEAD_RADIUS, SQUEEZE, Field, Rigid
 COARSE = 96
 """Samples along either side of the head's surroundings, where the movement is smooth."""
 
-FEATHER = 16
-"""px of the field's margin over which corrections fade out."""
-
 
 @dataclass(frozen=True)
 class Corrections:
@@ -23,13 +20,6 @@ class Corrections:
 
     flow: np.ndarray
     colour: np.ndarray
-
-
-def feather(size: int) -> np.ndarray:
-    """A window float32 (size, size, 1): 1 inside, 0 at the margin."""
-    ramp = np.clip((np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / FEATHER, 0, 1)
-    ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
-    return np.outer(ramp, ramp)[..., None]
 
 
 class Canvas:

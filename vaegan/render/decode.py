@@ -23,6 +23,7 @@ class Decode:
 
     def __init__(self, model: FaceModel, portrait: Portrait, size: int, view: View) -> None:
         self.model, self.z, self.size, self.view = model, portrait.z, size, view
+        self.shown = portrait.crop
 
     def render(self, deltas: np.ndarray, placement: np.ndarray) -> list[Rendered]:
         """As `Renderer.render`."""

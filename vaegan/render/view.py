@@ -1,15 +1,19 @@
-"""What of a rendered crop is shown, and at what size."""
+"""What is shown of a photo that moves: the crop alone, or the whole photo around it."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
 
 from vaegan.errors import UserError
+from vaegan.faces.geometry import CropTransform
 
-VIEWS = ("crop",)
+if TYPE_CHECKING:
+    from vaegan.portrait import Portrait
+
+VIEWS = ("full", "crop")
 
 
 class View(Protocol):
@@ -33,10 +37,40 @@ class CropView:
         return crop
 
 
-def build_view(name: str, size: int) -> View:
-    """The view of that name, of crops (size, size, 3). Raises UserError."""
+class FullView:
+    """The whole photo at its own resolution, its sides even as videos need them.
+
+    image: uint8 (height, width, 3). crop: what the model sees of it. scale: side of that / size of the face.
+    """
+
+    def __init__(self, image: np.ndarray, crop: CropTransform, scale: float) -> None:
+        self.height, self.width = (side // 2 * 2 for side in image.shape[:2])
+        self.image = np.ascontiguousarray(image[: self.height, : self.width])
+        self.crop, self.scale = crop, scale
+
+    def show(self, crop: np.ndarray, placement: np.ndarray) -> np.ndarray:
+        """The photo with the crop where the face has moved to, its edge softened."""
+        shift = np.asarray(placement[:2], float) * self.crop.side / self.scale
+        grown = float(np.exp(placement[2]))
+        where = CropTransform(
+            self.crop.cx + shift[0], self.crop.cy + shift[1], self.crop.side * grown, self.crop.roll + placement[3]
+        )
+        return where.paste(self.image, crop, feather(crop.shape[0], crop.shape[0] // 8))
+
+
+def feather(size: int, margin: int) -> np.ndarray:
+    """A window float32 (size, size): 1 inside, 0 at the edge, `margin` px in between."""
+    ramp = np.clip((np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / max(1, margin), 0, 1)
+    ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    return np.outer(ramp, ramp)
+
+
+def build_view(name: str, size: int, photo: Portrait, scale: float) -> View:
+    """The view of that name, of crops (size, size, 3) of a photo; scale: of the model's framing. Raises UserError."""
     if name == "crop":
         return CropView(size)
+    if name == "full":
+        return FullView(photo.image, photo.crop, scale)
     raise UserError(f"view {name!r} is not known: use {' or '.join(VIEWS)}")
 
 

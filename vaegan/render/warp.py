@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaegan.faces.geometry import CropTransform, mesh_box
 from vaegan.render import Rendered
-from vaegan.render.canvas import Canvas, Corrections, feather
+from vaegan.render.canvas import Canvas, Corrections
 from vaegan.render.field import at_rest, dense_field
 from vaegan.render.refiner import (
     SIZE,
@@ -23,6 +23,7 @@ from vaegan.render.refiner import (
     pull,
     refiner_inputs,
 )
+from vaegan.render.view import FullView, View, feather
 from vaegan.tensors import to_float
 
 if TYPE_CHECKING:
@@ -38,29 +39,24 @@ class Warp:
 
     Args:
         model: with heads. portrait: the photo. refiner: None shows the warp as it is.
-        size: side of the crops in px. full: show the whole photo at its own resolution; else the crop alone, which is
-            the photo's view, twice the mesh box.
+        size: side of the crops in px; a crop is the photo's view, twice the mesh box. view: what is written.
     """
 
-    def __init__(self, model: FaceModel, portrait: Portrait, refiner: Refiner | None, size: int, full: bool) -> None:
+    def __init__(self, model: FaceModel, portrait: Portrait, refiner: Refiner | None, size: int, view: View) -> None:
         x, y, side = mesh_box(portrait.mesh)
-        view = CropTransform(x, y, VIEW * side)
-        self.model, self.refiner, self.size, self.full = model, refiner, size, full
-        if full:
-            self.canvas, self.view = Canvas(portrait.image, view), view
-        else:
-            picture = view.crop(portrait.image, size)
-            self.view = CropTransform(size / 2, size / 2, size)
-            self.canvas = Canvas(picture, self.view)
-        self.height, self.width = self.canvas.image.shape[:2]
-        around = view.scaled(AROUND).crop(portrait.image, round(AROUND * SIZE))
+        region = CropTransform(x, y, VIEW * side)
+        self.model, self.refiner, self.size = model, refiner, size
+        self.shown, self.whole = region, isinstance(view, FullView)
+        self.region = region if self.whole else CropTransform(size / 2, size / 2, size)
+        self.canvas = Canvas(view.image if self.whole else region.crop(portrait.image, size), self.region)
+        around = region.scaled(AROUND).crop(portrait.image, round(AROUND * SIZE))
         self.photo = to_float(around)[None]
-        self.rest = at_rest(_batch(view.to_crop(np.asarray(portrait.mesh, np.float64), 1.0)))
+        self.rest = at_rest(_batch(region.to_crop(np.asarray(portrait.mesh, np.float64), 1.0)))
         self.shape = _batch(portrait.crop.to_crop(np.asarray(portrait.mesh, np.float64), 1.0))[..., :2]
-        centre = view.to_crop(np.array([[portrait.crop.cx, portrait.crop.cy]]), 1.0)[0]
-        self.placement = _batch([*centre, portrait.crop.side / view.side, portrait.crop.roll])
+        centre = region.to_crop(np.array([[portrait.crop.cx, portrait.crop.cy]]), 1.0)[0]
+        self.placement = _batch([*centre, portrait.crop.side / region.side, portrait.crop.roll])
         self.z = _batch(portrait.z)
-        self.feather = feather(SIZE)
+        self.feather = feather(SIZE, SIZE // 16)[..., None]
         with torch.inference_mode():
             self.still = model.decode(self.z).float().cpu()
 
@@ -108,7 +104,7 @@ class Warp:
         return pull(self.photo, (position - 0.5) / AROUND + 0.5)
 
     def _crop(self, frame: np.ndarray) -> np.ndarray:
-        return self.view.crop(frame, self.size) if self.full else frame
+        return self.region.crop(frame, self.size) if self.whole else frame
 
 
 def _batch(array) -> Tensor:

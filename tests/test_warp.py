@@ -1,0 +1,135 @@
+"""The renderer that moves the photo itself: what stays, what moves, and at which resolution."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from standin import save_tiny_model
+
+from vaegan.errors import UserError
+from vaegan.faces.geometry import mesh_box
+from vaegan.faces.tracker import FaceTracker
+from vaegan.media import read_image
+from vaegan.model import FaceModel, Framing, load_model
+from vaegan.networks import VAE, Heads
+from vaegan.portrait import read_portrait
+from vaegan.render import build_renderer
+from vaegan.render.refiner import Refiner
+from vaegan.render.view import FullView
+from vaegan.render.warp import Warp
+from vaegan.samples import find_photo
+
+REST = np.zeros((1, 4), np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    widths = [12, 16, 16, 16, 16, 16, 16]
+    strides = [2, 2, 2, 2, 2, 1, 1]
+    vae = VAE(64, 8, 32, widths, strides, widths[::-1], strides[::-1])
+    heads = Heads(8)
+    torch.nn.init.normal_(heads.mesh.weight, std=0.003)
+    return FaceModel(vae, Framing(1.25, True), "tiny", {}, heads)
+
+
+@pytest.fixture(scope="module")
+def portrait(model):
+    """The sample photo with room around its face."""
+    image = cv2.copyMakeBorder(read_image(find_photo("sample")), 200, 200, 200, 200, cv2.BORDER_REFLECT)
+    return read_portrait(image, model, FaceTracker("own"))
+
+
+def refiner(strength=1.0):
+    """One that paints and moves something everywhere."""
+    torch.manual_seed(1)
+    made = Refiner([4, 4, 4, 4]).eval().requires_grad_(False)
+    made.head.weight.normal_(0, 0.3 * strength)
+    return made
+
+
+def render(model, portrait, delta=0.0, place=REST, mend=None, size=256):
+    view = FullView(portrait.image, portrait.crop, model.framing.scale)
+    deltas = np.full((1, 8), delta, np.float32)
+    return Warp(model, portrait, mend, size, view).render(deltas, place)[0]
+
+
+def test_a_photo_at_rest_is_the_photo(model, portrait):
+    image = render(model, portrait).image.astype(int)
+    assert np.abs(image - portrait.image[: image.shape[0], : image.shape[1]]).max() <= 1
+
+
+def test_what_lies_far_from_the_face_stays_as_it_is_to_the_last_bit(model, portrait):
+    image = render(model, portrait, delta=1.0, mend=refiner()).image
+    x, y, side = mesh_box(portrait.mesh)
+    yy, xx = np.mgrid[: image.shape[0], : image.shape[1]]
+    far = (np.abs(xx - x) > 2 * side) | (np.abs(yy - y) > 2 * side)
+    assert far.sum() > 1000 and not (image[far] != portrait.image[: image.shape[0], : image.shape[1]][far]).any()
+    assert (image != portrait.image[: image.shape[0], : image.shape[1]]).any(2).mean() > 0.02
+
+
+def test_corrections_end_softly_at_the_edge_of_their_view(model, portrait):
+    plain, mended = (render(model, portrait, 1.0, mend=mend).image.astype(int) for mend in (None, refiner()))
+    changed = np.abs(plain - mended).max(2)
+    x, y, side = mesh_box(portrait.mesh)
+    left, top = round(x - side), round(y - side)
+    middle = changed[round(y) - 20 : round(y) + 20, round(x) - 20 : round(x) + 20].mean()
+    assert changed[top + 40 : -40, left : left + 2].mean() < 0.1 * middle
+
+
+def test_the_head_goes_where_the_driver_goes(model, portrait):
+    x, y, _ = mesh_box(portrait.mesh)
+    size = portrait.crop.side / model.framing.scale
+    place = np.array([[0.2, -0.1, 0.0, 0.0]], np.float32)
+    image = render(model, portrait, place=place).image
+    there = (round(x + 0.2 * size), round(y - 0.1 * size))
+    patch = np.s_[there[1] - 20 : there[1] + 20, there[0] - 20 : there[0] + 20]
+    was = np.s_[round(y) - 20 : round(y) + 20, round(x) - 20 : round(x) + 20]
+    assert np.abs(image[patch].astype(int) - portrait.image[was]).mean() < 6
+    assert np.abs(image[was].astype(int) - portrait.image[was]).mean() > 8
+
+
+def test_the_photo_keeps_its_sharpness_at_its_own_resolution(model, portrait):
+    place = np.array([[0.013, 0.007, 0.01, 0.01]], np.float32)
+    image = render(model, portrait, place=place).image
+    x, y, side = map(round, mesh_box(portrait.mesh))
+    face = np.s_[y - side // 3 : y + side // 3, x - side // 3 : x + side // 3]
+
+    def sharpness(picture):
+        return cv2.Laplacian(cv2.cvtColor(picture[face], cv2.COLOR_RGB2GRAY), cv2.CV_64F).var()
+
+    assert sharpness(image) > 0.75 * sharpness(portrait.image)
+
+
+def test_crops_show_the_same_in_either_view(model, portrait):
+    deltas, place = np.full((1, 8), 1.0, np.float32), np.array([[0.05, 0.0, 0.0, 0.1]], np.float32)
+    full = render(model, portrait, 1.0, place, refiner(0.3)).crop.astype(int)
+    alone = build_renderer("warp", model, portrait, 256, None, None)
+    alone.refiner = refiner(0.3)
+    crop = alone.render(deltas, place)[0].crop.astype(int)
+    assert full.shape == crop.shape == (256, 256, 3)
+    assert np.abs(full - crop)[40:-40, 40:-40].mean() < 4
+
+
+def test_a_face_smaller_than_the_view_and_at_the_edge_of_the_photo_works(model, portrait):
+    x, y, side = mesh_box(portrait.mesh)
+    image = portrait.image[: round(y + 0.55 * side), : round(x + 0.55 * side)]
+    small = cv2.resize(image, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+    edge = read_portrait(small, model, FaceTracker("own"))
+    frame = render(model, edge, 1.0, np.array([[0.5, 0.5, 0.2, 0.3]], np.float32), refiner())
+    assert frame.image.shape == (small.shape[0] // 2 * 2, small.shape[1] // 2 * 2, 3)
+
+
+def test_a_model_without_heads_is_refused(tmp_path, portrait):
+    with pytest.raises(UserError, match="decode"):
+        build_renderer("warp", load_model(save_tiny_model(tmp_path / "plain")), portrait, 256)
+
+
+def test_the_view_full_pastes_what_was_decoded_where_the_face_is(model, portrait):
+    view = FullView(portrait.image, portrait.crop, model.framing.scale)
+    shown = view.show(portrait.picture(256), REST[0]).astype(int)
+    assert np.abs(shown - view.image).mean() < 2
+    red = np.zeros((256, 256, 3), np.uint8)
+    moved = view.show(red, np.array([0.2, 0.0, 0.0, 0.0], np.float32))
+    x = portrait.crop.cx + 0.2 * portrait.crop.side / model.framing.scale
+    assert moved[round(portrait.crop.cy), round(x)].max() == 0
