@@ -12,7 +12,7 @@ import pytest
 import vaegan.faces.download as download_module
 import vaegan.faces.tracker as tracker_module
 from vaegan.cli.main import main
-from vaegan.faces.backend import Detection, Landmarks
+from vaegan.faces.backend import Detection, Face
 from vaegan.faces.download import DOWNLOADS
 from vaegan.faces.geometry import CropTransform
 from vaegan.faces.weights import find_weights
@@ -37,7 +37,7 @@ class OneFace:
         centre = [300, 200, 0] if real else [roi.cx, roi.cy, 0]
         shapes = np.zeros(52, np.float32)
         shapes[25] = 0.8
-        return Landmarks((disc + centre).astype(np.float32), 0.98 if real else 0.03, shapes)
+        return Face((disc + centre).astype(np.float32), shapes, 0.98 if real else 0.03)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 import vaegan.faces.tracker as tracker_module
 from vaegan.errors import UserError
-from vaegan.faces.backend import Detection, Landmarks
+from vaegan.faces.backend import Detection, Face
 from vaegan.faces.geometry import CropTransform, mesh_box, mesh_roll
 from vaegan.faces.tracker import FaceTracker
 from vaegan.faces.weights import find_weights, require_weights
@@ -41,8 +41,8 @@ class ScriptedBackend:
                 mesh = mesh_at(x, y, side)
                 if self.noise is not None:
                     mesh += self.noise.normal(0, 0.002 * side, mesh.shape).astype(np.float32)
-                return Landmarks(mesh, 0.99, np.zeros(52, np.float32))
-        return Landmarks(mesh_at(roi.cx, roi.cy, roi.side), 0.05, np.zeros(52, np.float32))
+                return Face(mesh, np.zeros(52, np.float32), 0.99)
+        return Face(mesh_at(roi.cx, roi.cy, roi.side), np.zeros(52, np.float32), 0.05)
 
 
 def scripted(monkeypatch, faces, smoothing=False) -> FaceTracker:
@@ -69,7 +69,7 @@ class Fooled(ScriptedBackend):
         self.presence = presence
 
     def landmarks(self, image, roi):
-        return Landmarks(mesh_at(*self.faces[0]), self.presence(roi), np.zeros(52, np.float32))
+        return Face(mesh_at(*self.faces[0]), np.zeros(52, np.float32), self.presence(roi))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ class HesitantBackend(ScriptedBackend):
         region = np.array([roi.cx, roi.cy, roi.side / self.roi_scale])
         seen = region + 0.6 * (np.array([x, y, side]) - region)
         seen[0] += 0.1 * side * (-1) ** self.looks * self.restless
-        return Landmarks(mesh_at(*seen), 0.99, np.zeros(52, np.float32))
+        return Face(mesh_at(*seen), np.zeros(52, np.float32), 0.99)
 
 
 @pytest.mark.parametrize("restless", [False, True])

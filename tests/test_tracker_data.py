@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from drawn_faces import drawn_group, symmetric_points
 
-from vaegan.faces.backend import Detection, Landmarks
+from vaegan.faces.backend import Detection, Face
 from vaegan.faces.geometry import CropTransform, face_region
 from vaegan.faces.own import peaks
 from vaegan.tracker_training import groups as tracker_data
@@ -94,7 +94,7 @@ class _Teacher:
     def landmarks(self, image, roi):
         shift, self.looks = self.shift / 2**self.looks, self.looks + 1
         mesh = roi.to_picture(symmetric_points()[0] + [0.5 + shift, 0.5, 0], 1.0).astype(np.float32)
-        return Landmarks(mesh, self.presence, np.full(52, 0.25, np.float32))
+        return Face(mesh, np.full(52, 0.25, np.float32), self.presence)
 
 
 class _Own(_Teacher):

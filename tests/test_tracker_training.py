@@ -17,7 +17,7 @@ from tiny_runs import offline
 import vaegan.tracker_training.data as training_data
 from vaegan.errors import UserError
 from vaegan.faces import networks
-from vaegan.faces.backend import Landmarks
+from vaegan.faces.backend import Face
 from vaegan.faces.geometry import CropTransform, mesh_box, mesh_roll
 from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, with_fused_activations
 from vaegan.faces.own import OwnBackend
@@ -45,7 +45,7 @@ class Blind:
     roi_scale = 1.5
 
     def landmarks(self, image, roi):
-        return Landmarks(np.zeros((478, 3), np.float32), 0.0, np.zeros(52, np.float32))
+        return Face(np.zeros((478, 3), np.float32), np.zeros(52, np.float32), 0.0)
 
 
 DETECTOR = {"widths": [4, 6, 8, 8, 8], "blocks": [0, 0, 1, 0, 0], "head": 8}
@@ -96,7 +96,7 @@ def test_a_run_learns_and_its_folder_is_a_tracker_with_a_card(drawn, tmp_path, c
     assert (record["status"], record["images_seen"], record["data"]["name"]) == ("finished", 60 * 16 + 48, "tracker")
     backend = OwnBackend(tmp_path / "run/model")
     seen = backend.landmarks(drawn["faces"].images[0], CropTransform(48, 48, 70))
-    assert seen.mesh.shape == (478, 3) and seen.blendshapes.shape == (52,) and 0 <= seen.presence <= 1
+    assert seen.mesh.shape == (478, 3) and seen.blendshapes.shape == (52,) and 0 <= seen.score <= 1
     card = (tmp_path / "run/model/README.md").read_text()
     for words in ("research only", "FairFace", "python train.py model=tracker", "960 samples", "| 60 |", "recall"):
         assert words in card

@@ -17,15 +17,12 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Landmarks:
-    """What was seen in one region.
-
-    mesh: float32 (478, 3), px of the picture. presence: 0..1, that it is a face. blendshapes: float32 (52,), 0..1.
-    """
+class Face:
+    """mesh: float32 (478, 3), px of the picture; blendshapes: float32 (52,), 0..1; score: 0..1, that it is a face."""
 
     mesh: np.ndarray
-    presence: float
     blendshapes: np.ndarray
+    score: float
 
 
 class Backend(Protocol):
@@ -42,6 +39,6 @@ class Backend(Protocol):
         """All faces of a uint8 (H, W, 3) picture, in any order; duplicates do no harm."""
         ...
 
-    def landmarks(self, image: np.ndarray, roi: CropTransform) -> Landmarks:
-        """The face in a region that is turned to its eye line."""
+    def landmarks(self, image: np.ndarray, roi: CropTransform) -> Face:
+        """What is seen as a face in a region that is turned to its eye line."""
         ...

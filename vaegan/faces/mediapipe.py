@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from vaegan.errors import UserError
-from vaegan.faces.backend import Detection, Landmarks
+from vaegan.faces.backend import Detection, Face
 from vaegan.faces.geometry import CropTransform
 from vaegan.faces.weights import require_weights
 
@@ -95,7 +95,7 @@ class MediapipeBackend:
             found += [one for one in finer if not any(_within(one.box, other.box) for other in found)]
         return sorted(found, key=lambda detection: -detection.score)
 
-    def landmarks(self, image: np.ndarray, roi: CropTransform) -> Landmarks:
+    def landmarks(self, image: np.ndarray, roi: CropTransform) -> Face:
         """Mesh, presence and blendshapes of the face in a region turned to its eye line."""
         crop = roi.crop(image, LANDMARKS_PX).astype(np.float32) / 255
         outputs = self._landmarks(crop)
@@ -104,7 +104,7 @@ class MediapipeBackend:
         mesh = roi.to_picture(points, LANDMARKS_PX)
         (shapes,) = self._blendshapes(mesh[_EXPRESSION_INDEX, :2])
         presence = 1 / (1 + math.exp(-min(max(logit, -50.0), 50.0)))
-        return Landmarks(mesh.astype(np.float32), presence, shapes.astype(np.float32).copy())
+        return Face(mesh.astype(np.float32), shapes.astype(np.float32).copy(), presence)
 
     def _detect_in(self, image: np.ndarray, square: CropTransform, least: float) -> np.ndarray:
         """Candidates (N, 17) in one square of the picture: x, y, w, h, six points (x, y), all in picture px; score."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.errors import UserError
-from vaegan.faces.backend import Detection, Landmarks
+from vaegan.faces.backend import Detection, Face
 from vaegan.faces.geometry import CropTransform
 from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, with_fused_activations
 from vaegan.folder import PRETRAINED, load_weights, read_config
@@ -66,13 +66,13 @@ class OwnBackend:
             found.append(Detection(box, float(score)))
         return found
 
-    def landmarks(self, image: np.ndarray, roi: CropTransform) -> Landmarks:
+    def landmarks(self, image: np.ndarray, roi: CropTransform) -> Face:
         """The face in a region that is turned to its eye line."""
         crop = roi.crop(image, self._landmarker.size)
         with torch.inference_mode():
             mesh, presence, blendshapes = self._landmarker(_batch(crop))
         mesh = roi.to_picture(mesh[0].numpy(), 1.0)
-        return Landmarks(mesh.astype(np.float32), float(presence.sigmoid()), blendshapes[0].sigmoid().numpy())
+        return Face(mesh.astype(np.float32), blendshapes[0].sigmoid().numpy(), float(presence.sigmoid()))
 
 
 def _ready(net: nn.Module, px: int) -> nn.Module:

@@ -2,13 +2,13 @@
 
 import importlib.util
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from vaegan.errors import UserError
-from vaegan.faces.backend import Backend, Landmarks
+from vaegan.faces.backend import Backend, Face
 from vaegan.faces.geometry import LEFT_EYE, RIGHT_EYE, CropTransform, face_region, mesh_box
 from vaegan.faces.weights import find_weights
 
@@ -42,15 +42,6 @@ detector finds; later the largest face is taken."""
 
 MAX_PX = 4096
 """Larger pictures are halved until their longer side is below this; no face needs more."""
-
-
-@dataclass(frozen=True)
-class Face:
-    """mesh: float32 (478, 3), px of the picture; blendshapes: float32 (52,), 0..1; score: presence, 0..1."""
-
-    mesh: np.ndarray
-    blendshapes: np.ndarray
-    score: float
 
 
 class FaceTracker:
@@ -109,21 +100,21 @@ class FaceTracker:
         if self.smoothing:
             self._filter = self._filter or OneEuro()
             mesh = self._filter(mesh, self._last.side)
-        return _enlarged(Face(mesh, seen.blendshapes, seen.presence), 1 / scale)
+        return _enlarged(replace(seen, mesh=mesh), 1 / scale)
 
-    def _follow(self, image: np.ndarray) -> Landmarks | None:
+    def _follow(self, image: np.ndarray) -> Face | None:
         """The face near where it was a frame ago, unless it is gone or has jumped."""
         if self._last is None or self._missed > RETRIED_FRAMES:
             return None
         seen = self.backend.landmarks(image, self._last.scaled(self.backend.roi_scale))
-        if seen.presence < MIN_PRESENCE:
+        if seen.score < MIN_PRESENCE:
             return None
         shift, growth = region_change(self._last, face_region(seen.mesh))
         return None if shift > MAX_SHIFT or growth > MAX_GROWTH else seen
 
-    def _all(self, image: np.ndarray) -> list[Landmarks]:
+    def _all(self, image: np.ndarray) -> list[Face]:
         """Every face of a picture once, in no order."""
-        found: list[Landmarks] = []
+        found: list[Face] = []
         for detection in sorted(self.backend.detect(image), key=lambda detection: -detection.score):
             seen = self._confirmed(image, detection.box)
             if seen is None or any(_same(face_region(seen.mesh), face_region(other.mesh)) for other in found):
@@ -132,24 +123,24 @@ class FaceTracker:
                 found.append(seen)
         return found
 
-    def _confirmed(self, image: np.ndarray, region: CropTransform) -> Landmarks | None:
+    def _confirmed(self, image: np.ndarray, region: CropTransform) -> Face | None:
         """The face that a detector says is in a region, None where the landmarker does not see it there."""
         for look, enough in enumerate((FIRST_PRESENCE, MIN_PRESENCE, NEW_PRESENCE)):
             # After the first look the region is the one that the mesh itself asks for, as in a video.
             seen = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
             region = face_region(seen.mesh)
-            if seen.presence < enough or not 1 < region.side < 4 * max(image.shape):
+            if seen.score < enough or not 1 < region.side < 4 * max(image.shape):
                 return None
-            if look and seen.presence >= NEW_PRESENCE:
+            if look and seen.score >= NEW_PRESENCE:
                 return self._settled(image, seen)
         return None
 
-    def _settled(self, image: np.ndarray, seen: Landmarks) -> Landmarks:
+    def _settled(self, image: np.ndarray, seen: Face) -> Face:
         """The face as it is seen once its region has come to rest, or as it was last seen well."""
         for _ in range(SETTLING_LOOKS):
             region = face_region(seen.mesh)
             again = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
-            if again.presence < NEW_PRESENCE:
+            if again.score < NEW_PRESENCE:
                 return seen
             seen = again
             shift, growth = region_change(region, face_region(seen.mesh))
@@ -157,14 +148,14 @@ class FaceTracker:
                 break
         return seen
 
-    def _sure(self, image: np.ndarray, seen: Landmarks) -> bool:
+    def _sure(self, image: np.ndarray, seen: Face) -> bool:
         """Whether what was seen is a face: large enough, still one a little beside its place, and not on its head."""
         side = face_region(seen.mesh).side
         if side < SMALLEST and side < SMALLEST_SHARE * image.shape[0]:
             return False
-        return seen.presence >= SURE_PRESENCE and self._steady(image, seen) and self._upright(image, seen)
+        return seen.score >= SURE_PRESENCE and self._steady(image, seen) and self._upright(image, seen)
 
-    def _steady(self, image: np.ndarray, seen: Landmarks) -> bool:
+    def _steady(self, image: np.ndarray, seen: Face) -> bool:
         """Whether the face is still one when it is looked at a little beside its place."""
         region = face_region(seen.mesh)
         nudged = (
@@ -172,11 +163,10 @@ class FaceTracker:
             for up, size in NUDGES
         )
         return all(
-            self.backend.landmarks(image, look.scaled(self.backend.roi_scale)).presence >= SURE_PRESENCE
-            for look in nudged
+            self.backend.landmarks(image, look.scaled(self.backend.roi_scale)).score >= SURE_PRESENCE for look in nudged
         )
 
-    def _upright(self, image: np.ndarray, seen: Landmarks) -> bool:
+    def _upright(self, image: np.ndarray, seen: Face) -> bool:
         """Whether the face is the way round in which it was seen.
 
         In a face that stands on its head a landmarker may take the eyes for eyes and the forehead for the mouth:
@@ -185,15 +175,15 @@ class FaceTracker:
         region, eyes = face_region(seen.mesh), seen.mesh[[*RIGHT_EYE, *LEFT_EYE], :2].mean(0)
         cx, cy = (2 * eyes - (region.cx, region.cy)).tolist()
         turned = CropTransform(cx, cy, region.side, region.roll + math.pi).scaled(self.backend.roi_scale)
-        return self.backend.landmarks(image, turned).presence <= seen.presence
+        return self.backend.landmarks(image, turned).score <= seen.score
 
-    def _choose(self, faces: list[Landmarks]) -> Landmarks | None:
+    def _choose(self, faces: list[Face]) -> Face | None:
         """Of several faces the one that was followed, if it is near where it was; else the largest."""
         if not faces:
             return None
         if self._last is not None and self._missed <= REMEMBERED_FRAMES:
 
-            def distance(face: Landmarks) -> float:
+            def distance(face: Face) -> float:
                 region = face_region(face.mesh)
                 return math.hypot(region.cx - self._last.cx, region.cy - self._last.cy) / self._last.side
 
@@ -284,7 +274,5 @@ def _same(one: CropTransform, other: CropTransform) -> bool:
     return math.hypot(one.cx - other.cx, one.cy - other.cy) < 0.4 * max(one.side, other.side)
 
 
-def _enlarged(face: Face | Landmarks, factor: float) -> Face:
-    score = face.score if isinstance(face, Face) else face.presence
-    mesh = face.mesh if factor == 1 else (face.mesh * factor).astype(np.float32)
-    return Face(mesh, face.blendshapes, float(score))
+def _enlarged(face: Face, factor: float) -> Face:
+    return face if factor == 1 else replace(face, mesh=(face.mesh * factor).astype(np.float32))

@@ -286,7 +286,7 @@ def _asked(teacher: Backend, image: np.ndarray, mesh: np.ndarray) -> tuple[np.nd
         seen = teacher.landmarks(image, region.scaled(teacher.roi_scale))
         last, region = region, face_region(seen.mesh)
         shift, growth = region_change(before, region)
-        if seen.presence < MIN_PRESENCE or shift > MAX_DRIFT or growth > math.exp(MAX_DRIFT):
+        if seen.score < MIN_PRESENCE or shift > MAX_DRIFT or growth > math.exp(MAX_DRIFT):
             return None
         shift, growth = region_change(last, region)
         if shift < SETTLED and growth < 1 + SETTLED:

@@ -56,10 +56,10 @@ def _looks(own: Backend, teacher: Backend, image: np.ndarray, region: CropTransf
     """What the landmarker is shown of a find, from look to look, as long as it goes on."""
     crops = []
     for _ in range(LOOKS):
-        if teacher.landmarks(image, region.scaled(teacher.roi_scale)).presence < MIN_PRESENCE:
+        if teacher.landmarks(image, region.scaled(teacher.roi_scale)).score < MIN_PRESENCE:
             crops.append(region.scaled(own.roi_scale).crop(image, size))
         seen = own.landmarks(image, region.scaled(own.roi_scale))
         region = face_region(seen.mesh)
-        if seen.presence < FIRST_PRESENCE or not 1 < region.side < 4 * max(image.shape):
+        if seen.score < FIRST_PRESENCE or not 1 < region.side < 4 * max(image.shape):
             break
     return crops

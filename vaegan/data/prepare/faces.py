@@ -115,8 +115,8 @@ def large_faces(backend: Backend, image: np.ndarray) -> list[Face]:
         for _ in range(2):  # the second look is at the region that the mesh itself asks for
             seen = backend.landmarks(image, region.scaled(backend.roi_scale))
             region = face_region(seen.mesh)
-        if seen.presence >= MIN_PRESENCE:
-            faces.append(Face(seen.mesh, seen.blendshapes, seen.presence))
+        if seen.score >= MIN_PRESENCE:
+            faces.append(seen)
     return sorted(faces, key=lambda face: -mesh_box(face.mesh)[2])
 
 
