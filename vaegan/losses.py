@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaegan.faces.regions import BROWS, EYES, INNER_LIPS, LEFT_BROW, LEFT_LIDS, LIPS, RIGHT_BROW, RIGHT_LIDS
+from vaegan.faces.regions import BROWS, EYES, LEFT_BROW, LEFT_LIDS, LIPS, RIGHT_BROW, RIGHT_LIDS
 
 
 def reconstruction_bce(logits: Tensor, crops: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -80,8 +80,9 @@ def blendshape_distance(blendshapes: Tensor, target: Tensor) -> Tensor:
     return (blendshapes.float() - target.float()).square().sum(1).mean()
 
 
-LIP_GAP, EYE_GAPS = (13, 14), ((159, 145), (386, 374))
-EYE_LINES = ((33, 133, 468), (362, 263, 473))
+OPENING_POINTS = (13, 14, 159, 145, 386, 374, 33, 133, 468, 362, 263, 473, 78, 308)
+"""Inner lips above and below; right lids; left lids; outer corner, inner corner and iris of the right eye; inner
+corner, outer corner and iris of the left; corners of the inner lips."""
 
 
 def openings(mesh: Tensor) -> Tensor:
@@ -90,15 +91,16 @@ def openings(mesh: Tensor) -> Tensor:
     Lip gap; gap of the right and of the left eye; how far the right iris lies from the middle of its eye's corners
     along their line and across it, the left iris likewise; width of the mouth.
     """
-    p = mesh[..., :2].float()
-    gaps = [(p[:, a] - p[:, b]).norm(dim=1) for a, b in (LIP_GAP, *EYE_GAPS)]
-    irises = []
-    for outer, inner, iris in EYE_LINES:
-        line = F.normalize(p[:, inner] - p[:, outer], dim=1)
-        off = p[:, iris] - (p[:, outer] + p[:, inner]) / 2
-        irises += [(off * line).sum(1), off[:, 1] * line[:, 0] - off[:, 0] * line[:, 1]]
-    mouth = (p[:, INNER_LIPS[0]] - p[:, INNER_LIPS[10]]).norm(dim=1)
-    return torch.stack([*gaps, *irises, mouth], 1)
+    p = mesh[:, list(OPENING_POINTS), :2].float().view(-1, len(OPENING_POINTS) // 2, 2, 2)
+    pairs, right, left = p[:, :3], p[:, 3:5].flatten(1, 2), p[:, 4:6].flatten(1, 2)
+    gaps = (pairs[:, :, 0] - pairs[:, :, 1]).norm(dim=2)
+    one, two = torch.stack([right[:, 0], left[:, 1]], 1), torch.stack([right[:, 1], left[:, 2]], 1)
+    line = F.normalize(two - one, dim=2)
+    off = torch.stack([right[:, 2], left[:, 3]], 1) - (one + two) / 2
+    along, across = (off * line).sum(2), off[..., 1] * line[..., 0] - off[..., 0] * line[..., 1]
+    irises = torch.stack([along, across], 2).flatten(1)
+    mouth = (p[:, 6, 0] - p[:, 6, 1]).norm(dim=1, keepdim=True)
+    return torch.cat([gaps, irises, mouth], 1)
 
 
 def opening_distance(mesh: Tensor, target: Tensor, at_most: float | None = None) -> Tensor:

@@ -46,6 +46,12 @@ class Embedder(nn.Module):
         self.register_buffer("_target", torch.tensor(TARGET), persistent=False)
         self.eval().requires_grad_(False)
 
+    def weights_to_bfloat16(self) -> None:
+        """The weights in bfloat16, for use under autocast; see `critics.weights_to_bfloat16`."""
+        for name, buffer in self._buffers.items():
+            if name != "_target":
+                self._buffers[name] = buffer.bfloat16()
+
     def forward(self, pictures: Tensor, mesh: Tensor) -> Tensor:
         """Unit vectors (N, 128) of the faces in pictures: float (N, 3, H, W) in [0, 1].
 

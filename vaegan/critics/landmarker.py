@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaegan.faces.geometry import FACE_POINTS, LEFT_EYE, RIGHT_EYE
+from vaegan.faces.networks import fold_batch_norms
 from vaegan.faces.own import load_networks
 
 
@@ -18,7 +19,9 @@ class Landmarker(nn.Module):
 
     def __init__(self, jitter: float = 0.0) -> None:
         super().__init__()
-        self.network = load_networks()[1].requires_grad_(False).to(memory_format=torch.channels_last)
+        self.network = load_networks()[1].requires_grad_(False)
+        fold_batch_norms(self.network)
+        self.network.to(memory_format=torch.channels_last)
         self.jitter = jitter
 
     def train(self, mode: bool = True) -> "Landmarker":

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.utils import make_grid
 
 from vaegan import losses
+from vaegan.critics import weights_to_bfloat16
 from vaegan.critics.embedder import Embedder
 from vaegan.critics.landmarker import Landmarker
 from vaegan.critics.lpips import load_lpips, lpips_distance
@@ -145,6 +146,14 @@ class MotionAutoencoder(TrainingModule):
             torch.optim.Adam(self.discriminator.parameters(), lr=o["d_lr"], betas=tuple(o["d_betas"]), fused=True),
         ]
 
+    def on_fit_start(self) -> None:
+        if "bf16" in str(self.trainer.precision):
+            for critic in (self.perceptual, self.landmarker):
+                if critic is not None:
+                    weights_to_bfloat16(critic)
+            if self.embedder is not None:
+                self.embedder.weights_to_bfloat16()
+
     def on_train_start(self) -> None:
         super().on_train_start()
         self.ema.n_averaged = self.ema.n_averaged.cpu()  # it is read at every update, which must not halt the card
@@ -257,17 +266,17 @@ class MotionAutoencoder(TrainingModule):
         return terms
 
     def _judged(self, pictures: Tensor, stranger: dict[str, Tensor] | None, batch: Batch) -> dict[str, Tensor]:
-        """Weighted verdicts of the frozen critics on strangers, and on a share of the reconstructions."""
+        """Weighted verdicts of the frozen critics on strangers, and the landmarker's on a share of reconstructions."""
         w, n = self.weights, len(batch["crops"])
         step = max(1, round(1 / self.critics["share"])) if self.critics["share"] > 0 else n + 1
         rebuilt = torch.arange(self.progress.step % step, n, step, device=pictures.device)
-        groups = [(w["rebuilt"], pictures[:n][rebuilt], batch["mesh"][rebuilt], batch["blendshapes"][rebuilt], rebuilt)]
+        groups = [(w["rebuilt"], pictures[:n][rebuilt], batch["mesh"][rebuilt], batch["blendshapes"][rebuilt])]
         if stranger is not None:
-            groups.append((1.0, pictures[n:], stranger["mesh"], stranger["blendshapes"], stranger["photo"]))
+            groups.append((1.0, pictures[n:], stranger["mesh"], stranger["blendshapes"]))
         groups = [group for group in groups if len(group[1]) and group[0] > 0]
         if not groups:
             return {}
-        share, looked, mesh, shapes, photo = zip(*groups, strict=True)
+        share, looked, mesh, shapes = zip(*groups, strict=True)
         counts = [len(part) for part in looked]
         looked, mesh = torch.cat(looked), torch.cat(mesh)
         terms: dict[str, Tensor] = {}
@@ -281,14 +290,12 @@ class MotionAutoencoder(TrainingModule):
                 }
                 for name, value in found.items():
                     terms[name] = terms.get(name, 0.0) + k * w[name] * value
-        if self.embedder is not None:
+        if self.embedder is not None and stranger is not None:
+            photo = stranger["photo"]
             with torch.no_grad():
-                real = self.embedder(batch["crops"], batch["mesh"] * self.size)
-            faces = self.embedder(looked, mesh.clamp(-0.2, 1.2) * self.size).split(counts)
-            for k, face, rows in zip(share, faces, photo, strict=True):
-                terms["identity"] = terms.get("identity", 0.0) + k * w["identity"] * losses.identity_distance(
-                    face, real[rows]
-                )
+                real = self.embedder(batch["crops"][photo], batch["mesh"][photo] * self.size)
+            faces = self.embedder(pictures[n:], stranger["mesh"].clamp(-0.2, 1.2) * self.size)
+            terms["identity"] = w["identity"] * losses.identity_distance(faces, real)
         return terms
 
     def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor) -> dict[str, Tensor]:
@@ -347,7 +354,8 @@ class MotionAutoencoder(TrainingModule):
         clip, z, mesh, shapes, true_mesh, true_shapes = (torch.cat(parts) for parts in zip(*self._frames, strict=True))
         figures = heads_figures(mesh, shapes, true_mesh, true_shapes, clip)
         if self._photos is not None and self.landmarker is not None and self.embedder is not None:
-            figures |= self._stranger_figures(clip, z, true_mesh, true_shapes)
+            with self.trainer.precision_plugin.forward_context():
+                figures |= self._stranger_figures(clip, z, true_mesh, true_shapes)
         for name, value in figures.items():
             self.log(f"val/{name}", value)
 

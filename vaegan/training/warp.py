@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaegan import losses
+from vaegan.critics import weights_to_bfloat16
 from vaegan.critics.embedder import Embedder
 from vaegan.critics.landmarker import Landmarker
 from vaegan.critics.lpips import load_lpips, lpips_distance
@@ -145,6 +146,10 @@ class RefinerTraining(TrainingModule):
         for part in ("train", "val"):
             pack = getattr(self.trainer.datamodule, part).pack
             self.frames[part] = WarpFrames(pack, model, self._frozen["embedder"], self.far, self.device, half)
+        if half:
+            self._frozen["embedder"].weights_to_bfloat16()
+            weights_to_bfloat16(self._frozen["landmarker"])
+            weights_to_bfloat16(self._frozen["lpips"])
 
     def training_step(self, batch: Any, index: int) -> None:
         torch.manual_seed(self.seed + self.progress.step)  # so that a resumed run draws what an unbroken one would
