@@ -23,7 +23,10 @@ from vaegan.faces.regions import INNER_LIPS, IRISES, LEFT_LIDS, RIGHT_LIDS
 
 POINTS = 478
 RING = 32
-"""Points of the ring around the face, numbered after the mesh; there the landmarks' own movement has come to rest."""
+"""Points of the ring around the face, numbered after the mesh; there the landmarks' own movement has come to rest. As
+many follow that lie half way between it and the face's oval."""
+
+ALL = POINTS + 2 * RING
 
 RING_RADIUS = (0.72, 0.79)
 """Half axes of the ring in sides of the photo's mesh box."""
@@ -52,7 +55,7 @@ def triangulation(device: torch.device) -> tuple[Tensor, Tensor]:
 
     Delaunay triangles of the mean mesh of frontal faces with open mouth and eyes, so that no edge crosses an opening.
     """
-    triangles = np.load(Path(__file__).parent / "triangles.npy").astype(np.int64)
+    triangles = _mesh()["triangles"].astype(np.int64)
     region = np.where((triangles < POINTS).all(1), FACE, OUTSIDE)
     openings = ((INNER_LIPS, MOUTH), (RIGHT_LIDS + IRISES[:5], EYE), (LEFT_LIDS + IRISES[5:], EYE))
     for points, name in openings:
@@ -60,11 +63,31 @@ def triangulation(device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(triangles).to(device), torch.from_numpy(region).to(device)
 
 
+@cache
+def _oval(device: torch.device) -> tuple[Tensor, Tensor]:
+    """For each point of the ring the two oval points (RING, 2) inward of it, and the share (RING, 1) of the second."""
+    mesh = _mesh()
+    oval, share = mesh["oval"].astype(np.int64), mesh["share"][:, None]
+    return torch.from_numpy(oval).to(device), torch.from_numpy(share).to(device)
+
+
+def _mesh() -> dict[str, np.ndarray]:
+    with np.load(Path(__file__).parent / "mesh.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def _with_ring(mesh: Tensor, ring: Tensor) -> Tensor:
+    """mesh (N, 478, 2) and ring (N, RING, 2) -> all points (N, ALL, 2)."""
+    oval, share = _oval(mesh.device)
+    inward = torch.lerp(mesh[:, oval[:, 0]], mesh[:, oval[:, 1]], share)
+    return torch.cat([mesh, ring, (ring + inward) / 2], 1)
+
+
 @dataclass
 class Rest:
     """The photos' meshes, ready to be moved.
 
-    points: (N, 510, 2), mesh and ring, none of its triangles turned over. mesh: (N, 478, 2), as it was given.
+    points: (N, ALL, 2), mesh and rings, none of its triangles turned over. mesh: (N, 478, 2), as it was given.
     centre: (N, 1, 2); size: (N, 1, 1), longer side of the mesh box.
     """
 
@@ -122,7 +145,7 @@ def at_rest(mesh: Tensor, iterations: int = 64, fixed_work: bool = False) -> Res
     across = mesh[:, LEFT_EYE].mean(1) - mesh[:, RIGHT_EYE].mean(1)
     across = across / across.norm(dim=1, keepdim=True).clamp_min(1e-9)
     upright = torch.stack([across, torch.stack([-across[:, 1], across[:, 0]], 1)], 1)
-    points = torch.cat([(mesh - centre) / size, circle @ upright], 1)
+    points = _with_ring((mesh - centre) / size, circle @ upright)
     return Rest(_flatten_turned(points, iterations, fixed_work) * size + centre, mesh, centre, size)
 
 
@@ -161,11 +184,10 @@ def dense_field(
     rigid = rigid_motion(rest, mesh[..., :2].float())
     # In sides of the photo's mesh box, the head's own movement taken away, what the photo's flattening moved put on.
     back = torch.baddbmm(rigid.shift, mesh[..., :2].float(), rigid.turn)
-    moved = rest.points.clone()
-    moved[:, :POINTS] += back - rest.mesh
+    moved = rest.points + _with_ring(back - rest.mesh, torch.zeros(n, RING, 2, device=device))
     moved = _flatten_turned((moved - rest.centre) / rest.size, iterations, fixed_work) * rest.size
     moved = moved + rest.centre
-    own = rest.points - moved  # (N, 510, 2)
+    own = rest.points - moved  # (N, ALL, 2)
     corners = (moved - rigid.shift) @ rigid.inverse
 
     if view is None:
@@ -176,20 +198,21 @@ def dense_field(
     steps = torch.arange(size, device=device) + 0.5
     places = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).view(1, -1, 2)
     x, y = places[..., 0], places[..., 1]
-    movement = linear.view(n, -1, 2, 3) @ torch.stack([x, y, torch.ones_like(x)], -1)[..., None]
-    position = (rigid.back(places * (side / size) + origin) + movement[..., 0]).view(n, size, size, 2)
+    movement = torch.addcmul(linear[..., 2::3], linear[..., 0::3], x[..., None])
+    movement = torch.addcmul(movement, linear[..., 1::3], y[..., None])
+    position = (rigid.back(places * (side / size) + origin) + movement).view(n, size, size, 2)
     labels = torch.cat([region, region.new_zeros(1)]).to(torch.uint8)
     return Field(position, labels[number].view(n, size, size), rigid, movement.view_as(position))
 
 
 def _flatten_turned(points: Tensor, iterations: int, fixed_work: bool) -> Tensor:
-    """points (N, 510, 2) in sides of the mesh box -> moved as little as needed that no triangle is turned over.
+    """points (N, ALL, 2) in sides of the mesh box -> moved as little as needed that no triangle is turned over.
 
-    Irises give way four times as easily as the rest, the ring does not.
+    Irises give way four times as easily as the rest, the outer ring does not.
     """
     triangles, _ = triangulation(points.device)
-    ease = torch.ones(POINTS + RING, device=points.device)
-    ease[FACE_POINTS:POINTS], ease[POINTS:] = 4.0, 0.0
+    ease = torch.ones(ALL, device=points.device)
+    ease[FACE_POINTS:POINTS], ease[POINTS : POINTS + RING] = 4.0, 0.0
     for _ in range(iterations):
         a, b, c = points[:, triangles].unbind(2)
         u, v = b - a, c - a
@@ -199,10 +222,10 @@ def _flatten_turned(points: Tensor, iterations: int, fixed_work: bool) -> Tensor
             if not len(chosen):
                 break
             u, v, lacking, corner = u[photo, chosen], v[photo, chosen], lacking[photo, chosen], triangles[chosen]
-            slot = corner + photo[:, None] * (POINTS + RING)
+            slot = corner + photo[:, None] * ALL
         else:
             corner = triangles
-            slot = corner + torch.arange(len(points), device=points.device)[:, None, None] * (POINTS + RING)
+            slot = corner + torch.arange(len(points), device=points.device)[:, None, None] * ALL
         of_b = torch.stack([v[..., 1], -v[..., 0]], -1)
         of_c = torch.stack([-u[..., 1], u[..., 0]], -1)
         gradient = torch.stack([-of_b - of_c, of_b, of_c], -2)  # of twice the area, by each corner
@@ -211,7 +234,7 @@ def _flatten_turned(points: Tensor, iterations: int, fixed_work: bool) -> Tensor
         step = 1.5 * (lacking / total)[..., None, None] * weight[..., None] * gradient
         count = (lacking > 0)[..., None].expand(step.shape[:-1]).float()
         moves = torch.cat([step, count[..., None]], -1).reshape(-1, 3)
-        summed = torch.zeros(points.shape[0] * (POINTS + RING), 3, device=points.device)
+        summed = torch.zeros(points.shape[0] * ALL, 3, device=points.device)
         summed.index_add_(0, slot.reshape(-1), moves)
         points = points + (summed[:, :2] / summed[:, 2:].clamp_min(1)).view_as(points)
     return points
@@ -223,7 +246,7 @@ def _rasterise(
     """For each pixel of (size, size) the triangle that covers it, and the affine function that interpolates there.
 
     Args:
-        corners: (N, 510, 2) in px. values: (N, 510, 2).
+        corners: (N, ALL, 2) in px. values: (N, ALL, 2).
 
     Returns:
         number: int64 (N, size * size), T where there is none; linear: (N, size * size, 6), the coefficients of x, y
@@ -250,21 +273,22 @@ def _rasterise(
         most = torch.arange(BOXES * n * size * size, device=corners.device)
         owner = torch.searchsorted(ends, most, right=True).clamp_max(n * count - 1)
     place = (torch.arange(len(owner), device=corners.device) - (ends - cells).index_select(0, owner)).float()
-    box = torch.cat([edges.flatten(2), low, extent], 2).flatten(0, 1).index_select(0, owner).unbind(1)
-    row = ((place + 0.5) / box[11]).floor()
-    x, y = box[9] + place - row * box[11], box[10] + row
+    # Two barycentric coordinates are enough, the third is what they lack to 1.
+    table = torch.cat([edges[:, :, :2].flatten(2), low, extent], 2).flatten(0, 1)
+    a, b, c, d, e, f, left, top, width, height = table.index_select(0, owner).unbind(1)
+    row = ((place + 0.5) / width).floor()
+    x, y = torch.addcmul(left + place, row, width, value=-1), top + row
     fx, fy = x + 0.5, y + 0.5
-    inside = torch.addcmul(torch.addcmul(box[2], box[0], fx), box[1], fy)
-    for edge in (3, 6):
-        other = torch.addcmul(torch.addcmul(box[edge + 2], box[edge], fx), box[edge + 1], fy)
-        inside = torch.minimum(inside, other)
-    covers = (inside > -1e-4) & (row < box[12])
-    photo = torch.div(owner, count, rounding_mode="floor")
-    pixel = photo * (size * size) + (y * size + x).long()
-    if not fixed_work:
-        pixel, owner = pixel[covers], owner[covers]
+    first = torch.addcmul(torch.addcmul(c, a, fx), b, fy)
+    second = torch.addcmul(torch.addcmul(f, d, fx), e, fy)
+    covers = torch.minimum(torch.minimum(first, second), 1 - first - second) > -1e-4
+    pixel = torch.addcmul(x, y, torch.full_like(y, size)).long()
+    if n > 1:
+        pixel += torch.div(owner, count, rounding_mode="floor") * (size * size)
+    if fixed_work:
+        pixel = torch.where(covers & (row < height), pixel, n * size * size)
     else:
-        pixel = torch.where(covers, pixel, n * size * size)
+        pixel, owner = pixel[covers], owner[covers]
     number = torch.full((n * size * size + 1,), -1, dtype=torch.int64, device=corners.device)
     number[pixel] = owner
     number = number[:-1].view(n, -1)
