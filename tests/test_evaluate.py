@@ -217,7 +217,7 @@ def test_a_model_that_follows_the_head_gets_its_placement_back(sources, models_d
 class Still:
     """A renderer that shows the photo in place, and nothing of the motion."""
 
-    def __init__(self, name, model, portrait, size):
+    def __init__(self, name, model, portrait, size, refiner):
         self.crop = clips.photo_view(portrait).crop(portrait.image, size)
 
     def render(self, deltas, placement):

@@ -38,6 +38,9 @@ def evaluate(
         int | None, typer.Option(min=3, help="Of each clip, from its start.", show_default="150, quick: 50")
     ] = None,
     renderer: Annotated[str, typer.Option(help="What moves the photo, as of `transfer`.")] = "decode",
+    refiner: Annotated[
+        str, typer.Option(help="Of the renderer warp: a shipped name, a folder, or none to leave the warp as it is.")
+    ] = "warp",
     pairs: Annotated[int | None, typer.Option(min=1, help="Photos for each clip.", show_default="4, quick: 2")] = None,
     baselines: Annotated[
         bool, typer.Option(help="Also measure photo, driver and mesh warp, which do not depend on the model.")
@@ -71,7 +74,9 @@ def evaluate(
     sources = Sources(
         _data(data), clips or shared_folder("clips/dev"), photos or shared_folder("photos"), embedder, inception, i3d
     )
-    plan = replace(QUICK if quick else FULL, seed=seed, renderer=renderer)
+    plan = replace(
+        QUICK if quick else FULL, seed=seed, renderer=renderer, refiner=None if refiner == "none" else refiner
+    )
     parts = [part.value for part in only or ()]
     if parts:
         plan = replace(plan, parts=tuple(part for part in plan.parts if part in parts))
@@ -81,6 +86,7 @@ def evaluate(
         [
             " --quick" * quick,
             f" --renderer {renderer}" * (renderer != "decode"),
+            f" --refiner {refiner}" * (refiner != "warp"),
             *(f" --only {part}" for part in parts),
             f" --frames {frames}" * bool(frames),
             f" --pairs {pairs}" * bool(pairs),

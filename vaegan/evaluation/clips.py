@@ -166,12 +166,17 @@ def reduced(pictures: Iterable[np.ndarray], size: int) -> np.ndarray:
     return np.stack([resize(picture, size) for picture in pictures])
 
 
-def frames_of(system: str, photo: Subject, clip: DrivingClip, model: FaceModel, renderer: str) -> np.ndarray:
-    """The photo moved by the clip in one of the ways of SYSTEMS: uint8 (T, S, S, 3), all at the stage's size."""
+def frames_of(
+    system: str, photo: Subject, clip: DrivingClip, model: FaceModel, renderer: str, refiner: str | None
+) -> np.ndarray:
+    """The photo moved by the clip in one of the ways of SYSTEMS: uint8 (T, S, S, 3), all at the stage's size.
+
+    renderer, refiner: of the model, see `build_renderer`
+    """
     size = clip.small.shape[1]
     if system == MODEL:
-        drawn = build_renderer(renderer, model, photo.portrait, size).render(clip.steps.deltas, clip.steps.placement)
-        return np.stack([frame.crop for frame in drawn])
+        drawing = build_renderer(renderer, model, photo.portrait, size, refiner=refiner)
+        return np.stack([frame.crop for frame in drawing.render(clip.steps.deltas, clip.steps.placement)])
     if system == WARP:
         field = MeshField(photo.seen.mesh[0], ANALYSIS_PX)
         return reduced((sample(photo.large, field(moved)) for moved in clip.displacements()), size)

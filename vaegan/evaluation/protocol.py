@@ -47,7 +47,7 @@ class Plan:
 
     stills: val crops (None: all); samples: drawn from the prior; clips: driving clips; photos: for each clip;
     frames: of a clip, from its start, at its own rate; embed_every: frames between two looks at identity
-    parts: which of PARTS; renderer: see `vaegan.render`
+    parts: which of PARTS; renderer, refiner: see `vaegan.render.build_renderer`
     baselines: also measure photo, driver and mesh warp, which do not depend on the model
     """
 
@@ -60,6 +60,7 @@ class Plan:
     seed: int = 0
     parts: tuple[str, ...] = PARTS
     renderer: str = "decode"
+    refiner: str | None = "warp"
     baselines: bool = True
 
     @property
@@ -110,7 +111,9 @@ def self_reenactment(
     """Every clip is driver and, with its first frame, photo; the frames that are to come out are known."""
     rows, boards = [], []
     for clip in progress(clips, "self-reenactment", len(clips)):
-        frames = {system: frames_of(system, clip.first, clip, model, plan.renderer) for system in plan.systems}
+        frames = {
+            system: frames_of(system, clip.first, clip, model, plan.renderer, plan.refiner) for system in plan.systems
+        }
         own: dict[str, dict[str, float]] = {}
         for system in plan.systems:
             seen = seen_of(system, frames[system], clip.first, clip, observer, embed=False)
@@ -163,7 +166,7 @@ def cross_reenactment(
         photo = subjects[photo_number]
         if photo is None:
             continue
-        frames = {system: frames_of(system, photo, clip, model, plan.renderer) for system in plan.systems}
+        frames = {system: frames_of(system, photo, clip, model, plan.renderer, plan.refiner) for system in plan.systems}
         for system in plan.systems:
             if videos is not None:
                 videos.add(system, frames[system])
