@@ -13,6 +13,7 @@ from vaegan.faces.backend import Detection, Face
 from vaegan.faces.geometry import CropTransform
 from vaegan.faces.networks import FaceDetector, FaceLandmarker, fold_batch_norms, with_fused_activations
 from vaegan.folder import PRETRAINED, load_weights, read_config
+from vaegan.tensors import to_float
 
 FOLDER = PRETRAINED / "tracker"
 
@@ -83,7 +84,7 @@ def _ready(net: nn.Module, px: int) -> nn.Module:
 
 
 def _batch(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image))[None].permute(0, 3, 1, 2).float().div_(255)
+    return to_float(torch.from_numpy(np.ascontiguousarray(image))[None])
 
 
 def letterbox(image: np.ndarray, px: int) -> tuple[np.ndarray, tuple[float, float]]:
