@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vaegan.render import Rendered
+from vaegan.render.renderer import Rendered
 from vaegan.render.view import View, resize
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from vaegan.faces.geometry import CropTransform, mesh_box
-from vaegan.render import Rendered
 from vaegan.render.canvas import Canvas, Corrections
 from vaegan.render.field import at_rest, dense_field
 from vaegan.render.refiner import (
@@ -24,6 +23,7 @@ from vaegan.render.refiner import (
     pull,
     refiner_inputs,
 )
+from vaegan.render.renderer import Rendered
 from vaegan.render.view import FullView, View, feather
 from vaegan.tensors import to_float
 

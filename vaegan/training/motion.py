@@ -366,7 +366,7 @@ class MotionAutoencoder(TrainingModule):
         frame = torch.randint(len(z), (len(photos),), generator=generator).to(z.device)
         first = torch.searchsorted(clip, clip[frame])
         wanted = photo_mesh + mesh[frame] - mesh[first]
-        pictures = self._decoded(photos + z[frame] - z[first])
+        pictures = self._decoded(photos + delta(z[frame], z[first]))
         _, logits = self.landmarker(pictures, wanted)
         asked = (photo_shapes + shapes[frame] - shapes[first]).clamp(0, 1)
         faces = self.embedder(pictures, wanted.clamp(-0.2, 1.2) * self.size)

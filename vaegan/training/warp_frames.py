@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from vaegan.faces.blendshapes import MIRRORED_BLENDSHAPES
 from vaegan.faces.geometry import MIRRORED_POINTS
 from vaegan.model import FaceModel
+from vaegan.motion import delta
 from vaegan.render.refiner import moved_placement
 from vaegan.tensors import to_float
 
@@ -113,7 +114,7 @@ class WarpFrames:
         first, length = self.first[clip], self.length[clip]
         photo = first + (uniform(count) * length).long()
         others = first[:, None] + (uniform(count, CANDIDATES) * length[:, None]).long()
-        distance = (self.z[others, 0] - self.z[photo, 0][:, None]).square().sum(-1)
+        distance = delta(self.z[others, 0], self.z[photo, 0][:, None]).square().sum(-1)
         furthest = others.gather(1, distance.argmax(1, keepdim=True))[:, 0]
         target = torch.where(uniform(count) < self.far, furthest, others[:, 0])
         mirrored = uniform(count) < 0.5
@@ -136,7 +137,7 @@ def stranger(photo: Look, source: Look, target: Look) -> Look:
         photo.shape,
         moved_placement(photo.placement, change),
         (photo.blendshapes + target.blendshapes - source.blendshapes).clamp(0, 1),
-        photo.z + target.z - source.z,
+        photo.z + delta(target.z, source.z),
         photo.identity,
     )
 
