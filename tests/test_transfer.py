@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from standin import PoolModel, SquareTracker, film, picture, talking
 
-import vaegan.sources
+import vaegan.media
 from vaegan.errors import UserError
 from vaegan.media import Frame
 from vaegan.motion import Motion
@@ -227,13 +227,13 @@ def test_enlarging_keeps_levels_and_range():
 def test_endless_driver_is_read_only_a_little_ahead_and_stops_when_left(driver, monkeypatch):
     read = []
 
-    class Endless(vaegan.sources.VideoReader):
+    class Endless(vaegan.media.VideoReader):
         def __iter__(self):
             for t in range(100_000):
                 read.append(t)
                 yield Frame(t / 25, picture())
 
-    monkeypatch.setattr(vaegan.sources, "VideoReader", Endless)
+    monkeypatch.setattr(vaegan.media, "VideoReader", Endless)
     frames = run(driver).frames()
     for _ in range(5):
         next(frames)
