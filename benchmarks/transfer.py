@@ -1,17 +1,23 @@
 """How fast `transfer` is, and how much memory it takes as the driver gets longer.
 
-    python benchmarks/transfer.py --driver clip.mp4 --model paper-vaegan            # start-up and frames/s
+    python benchmarks/transfer.py --driver clip.mp4 --model paper-vaegan            # start-up, frames/s and stages
+    python benchmarks/transfer.py --photo large.jpg --driver clip.mp4 --model motion64 --renderer warp --view full
     python benchmarks/transfer.py --driver clip.mp4 --model paper-vaegan --loop 17  # the clip 17 times over: memory
 
-Prints seconds from the start of the program to the first frame, frames/s from then on, and the peak of the
-process's memory after the first 10 s of the driver and at the end. Run it on an otherwise idle machine.
+Prints seconds from the start of the program to the first frame, frames/s from then on, milliseconds a frame of each
+stage (of the thread that does it: reading and tracking run beside drawing and writing), and the peak of the process's
+memory after the first 10 s of the driver and at the end. Run it on an otherwise idle machine.
 """
 
 import argparse
+import importlib
+import inspect
 import resource
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 
 def looped(source: Path, times: int, target: Path) -> Path:
@@ -44,24 +50,70 @@ def main() -> None:
     parser.add_argument("--photo", default="sample")
     parser.add_argument("--driver", required=True, type=Path)
     parser.add_argument("--model", default="paper-vaegan")
+    parser.add_argument("--renderer", choices=["warp", "decode"])
+    parser.add_argument("--view", choices=["full", "crop"])
     parser.add_argument("--loop", type=int, default=1)
     args = parser.parse_args()
     driver = args.driver
     with tempfile.TemporaryDirectory() as folder:
         if args.loop > 1:
             driver = looped(driver, args.loop, Path(folder) / "loop.mp4")
-        measure(args.photo, driver, args.model, Path(folder) / "out.mp4")
+        measure(args.photo, driver, args.model, Path(folder) / "out.mp4", args.renderer, args.view)
 
 
-def measure(photo: str, driver: Path, model: str, output: Path) -> None:
+STAGES = {
+    "read": ("vaegan.media.reader", "VideoReader.__iter__"),
+    "track": ("vaegan.faces.tracker", "FaceTracker.track"),
+    "encode": ("vaegan.model", "FaceModel.encode"),
+    "decode": ("vaegan.model", "FaceModel.decode"),
+    "field": ("vaegan.render.warp", "dense_field"),
+    "refine": ("vaegan.render.refiner", "Refiner.forward"),
+    "compose": ("vaegan.render.canvas", "Canvas.show"),
+    "write": ("vaegan.media.writer", "VideoWriter.write"),
+}
+
+
+class Stages:
+    """Seconds spent in each stage, once `watched`."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+        for stage, (module, name) in STAGES.items():
+            owner = importlib.import_module(module)
+            *path, name = name.split(".")
+            for part in path:
+                owner = getattr(owner, part)
+            setattr(owner, name, self._timed(stage, getattr(owner, name)))
+
+    def _timed(self, stage: str, function: Callable) -> Callable:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            result = function(*args, **kwargs)
+            self.seconds[stage] += time.perf_counter() - began
+            return self._each(stage, result) if inspect.isgenerator(result) else result
+
+        return timed
+
+    def _each(self, stage: str, items: Iterator) -> Iterator:
+        while True:
+            began = time.perf_counter()
+            item = next(items, None)
+            self.seconds[stage] += time.perf_counter() - began
+            if item is None:
+                return
+            yield item
+
+
+def measure(photo: str, driver: Path, model: str, output: Path, renderer: str | None, view: str | None) -> None:
     born = time.perf_counter()  # before torch and all that is slow to import
     from vaegan.job import load
     from vaegan.media import VideoWriter
-    from vaegan.pipeline import Transfer
+    from vaegan.pipeline import Transfer, TransferSettings
 
-    run = Transfer(photo, driver, load(model, "cpu"))
+    stages = Stages()
+    run = Transfer(photo, driver, load(model, "cpu"), TransferSettings(renderer=renderer, view=view))
     early = first = None
-    with VideoWriter(output, 256, 256, run.rate, audio_from=driver) as writer:
+    with VideoWriter(output, run.view.width, run.view.height, run.rate, audio_from=driver) as writer:
         for frame in run.frames():
             first = first or time.perf_counter()
             writer.write(frame.image)
@@ -72,6 +124,8 @@ def measure(photo: str, driver: Path, model: str, output: Path) -> None:
     print(f"start-up to the first frame: {first - born:.1f} s")
     rate = (writer.count - 1) / took
     print(f"steady state: {rate:.1f} frames/s over {writer.count} frames ({run.tracker.name} tracker)")
+    shown = ", ".join(f"{name} {1000 * spent / writer.count:.1f}" for name, spent in stages.seconds.items() if spent)
+    print(f"{run.view.width}x{run.view.height} px; ms a frame: {shown}")
     if early:
         print(f"peak memory: {early:.0f} MB after 10 s, {end:.0f} MB after {frame.time:.0f} s ({end / early - 1:+.1%})")
 
