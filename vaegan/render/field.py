@@ -169,7 +169,7 @@ def rigid_motion(rest: Rest, mesh: Tensor) -> Rigid:
 
 
 def dense_field(
-    rest: Rest, mesh: Tensor, size: int, view: Tensor | None = None, iterations: int = 32, fixed_work: bool = False
+    rest: Rest, mesh: Tensor, size: int, view: Tensor | None = None, iterations: int = 12, fixed_work: bool = False
 ) -> Field:
     """The field that moves the photos' meshes to `mesh`.
 

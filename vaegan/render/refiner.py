@@ -30,6 +30,9 @@ OUTPUTS = 18
 FLOW = 0.05
 """An output of 1 moves the picture by this share of the view."""
 
+EDGE = 0.06
+"""Share of the view over which colour fades out around the face."""
+
 SLOPE = 0.2
 
 
@@ -123,24 +126,37 @@ def field_determinant(position: Tensor) -> Tensor:
     return area * (size / 4) ** 2
 
 
-def compose(photo: Tensor, position: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def compose(photo: Tensor, field: Field, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The refined picture (N, 3, S, S), the mask (N, 1, S, S) and the residual flow (N, S, S, 2).
 
     Args:
-        photo: (N, 3, H, W) in [0, 1]. position: (N, S, S, 2), of the field. outputs: of the refiner.
+        photo: (N, 3, H, W) in [0, 1]. field: of the pictures. outputs: of the refiner.
     """
-    colour, mask, flow = corrections(outputs)
-    warped = pull(photo, position + flow)
+    colour, mask, flow = corrections(outputs, field)
+    warped = pull(photo, field.position + flow)
     return torch.lerp(warped, colour, mask), mask, flow
 
 
-def corrections(outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Colour (N, 3, S, S) in [0, 1], mask (N, 1, S, S) in [0, 1] and flow (N, S, S, 2) in sides of the view."""
+def corrections(outputs: Tensor, field: Field) -> tuple[Tensor, Tensor, Tensor]:
+    """Colour (N, 3, S, S) in [0, 1], mask (N, 1, S, S) in [0, 1] and flow (N, S, S, 2) in sides of the view.
+
+    Both are for the face and its edge alone: hair, shoulders and background are the photo's own.
+    """
     size = 2 * outputs.shape[-1]
+    window = face_window(field.region)
     colour = torch.sigmoid(3 * F.pixel_shuffle(outputs[:, :12], 2))
-    mask = torch.sigmoid(F.pixel_shuffle(outputs[:, 12:16], 2))
+    mask = torch.sigmoid(F.pixel_shuffle(outputs[:, 12:16], 2)) * window
     flow = F.interpolate(FLOW * outputs[:, 16:], size=(size, size), mode="bilinear", align_corners=False)
-    return colour, mask, flow.permute(0, 2, 3, 1)
+    return colour, mask, (flow * window).permute(0, 2, 3, 1)
+
+
+def face_window(region: Tensor) -> Tensor:
+    """(N, 1, S, S), 1 on the face of `Field.region` (N, S, S), fading out over `EDGE` of the view around it."""
+    size = region.shape[1]
+    inside = F.max_pool2d((region != OUTSIDE).float()[:, None], 4)
+    reach = 2 * round(EDGE * size / 8) + 1
+    soft = F.avg_pool2d(F.max_pool2d(inside, reach, 1, reach // 2), reach, 1, reach // 2)
+    return F.interpolate(soft, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def pull(photo: Tensor, position: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaegan.faces.geometry import CropTransform, mesh_box
 from vaegan.render.canvas import Canvas, Corrections
-from vaegan.render.field import at_rest, dense_field
+from vaegan.render.field import Field, at_rest, dense_field
 from vaegan.render.refiner import (
     SIZE,
     VIEW,
@@ -94,13 +94,13 @@ class Warp:
             inputs = refiner_inputs(warped, field, faces[:1], faces[1:]).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
                 outputs = self.refiner(inputs).float()
-            made = self._corrections(field.position, outputs, float(square[0, 2]))
+            made = self._corrections(field, outputs, float(square[0, 2]))
         return self.canvas.show(field.rigid, field, corner, side, made)
 
-    def _corrections(self, position: Tensor, outputs: Tensor, side: float) -> Corrections:
-        colour, mask, flow = corrections(outputs)
+    def _corrections(self, field: Field, outputs: Tensor, side: float) -> Corrections:
+        colour, mask, flow = corrections(outputs, field)
         flow = flow * side * torch.from_numpy(self.feather)
-        added = 255 * mask * (colour - self._pull(position + flow))
+        added = 255 * mask * (colour - self._pull(field.position + flow))
         return Corrections(flow[0].numpy(), added[0].permute(1, 2, 0).numpy() * self.feather)
 
     def _pull(self, position: Tensor) -> Tensor:

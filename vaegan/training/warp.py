@@ -245,7 +245,7 @@ class RefinerTraining(TrainingModule):
             inputs = refiner_inputs(warped, field, decoded[n:], decoded[:n])
         with amp():
             outputs = refiner(inputs.contiguous(memory_format=torch.channels_last))
-        return *compose(photo.picture, field.position, outputs.float()), warped
+        return *compose(photo.picture, field, outputs.float()), warped
 
     def _of_pairs(self, count: int) -> Tensor:
         """Rows of the squares of `count` pictures that have a true one."""
