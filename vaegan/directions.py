@@ -182,10 +182,7 @@ def shipped_directions(model_id: str) -> Directions:
     for name in with_directions():
         if (found := load_directions(name)).model_id == model_id:
             return found
-    raise UserError(
-        f"model {model_id} ships no named directions: give those of its folder, load_directions(FOLDER), or use one of "
-        f"{', '.join(with_directions()) or 'none'}"
-    )
+    raise UserError(f"model {model_id} ships no named directions: give those of its folder, load_directions(FOLDER)")
 
 
 def fit_directions(model: FaceModel, z: np.ndarray, clip: np.ndarray) -> Directions:
