@@ -11,10 +11,13 @@ LICENCES = {
         "https://www.cs.tau.ac.il/~wolf/ytfaces",
     ),
     "clips": ("frames of public demo and research clips: for research only, and so are these weights", ""),
+    "clips-more": ("frames of talks, interviews and film: for research only, and so are these weights", ""),
     "faces-tight": ("FairFace stills: CC BY 4.0", "https://github.com/joojs/fairface"),
+    "faces-fair": ("FairFace stills: CC BY 4.0", "https://github.com/joojs/fairface"),
+    "two-expressions": ("Face Research Lab London Set: CC BY 4.0", "https://doi.org/10.6084/m9.figshare.5047666"),
     "synthetic": ("faces sampled from a shipped model: that model's terms apply", ""),
 }
-LICENCES["faces+clips"] = (f"{LICENCES['faces'][0]}; {LICENCES['clips'][0]}", LICENCES["faces"][1])
+YOURS = ("your own: their terms apply to the weights", "")
 POINTS = 12
 """Rows of the curve in a model card."""
 
@@ -28,7 +31,8 @@ def model_card(what: str, run: Finished, training: dict[str, Any]) -> str:
             `images_seen_in_this_run`, `start_from`, `hours`.
     """
     curve = run.curve
-    licence, where = LICENCES.get(training["data"], ("your own: their terms apply to the weights", ""))
+    terms = dict.fromkeys(LICENCES.get(name, YOURS) for name in training["data"].split("+"))
+    terms = " ".join(f"{licence}.{f' {where}.' if where else ''}" for licence, where in terms)
     seen, here = training["images_seen"], training["images_seen_in_this_run"]
     start = f", {here:,} of them in this run, which started from `{training['start_from']}`" if seen != here else ""
     names = sorted({k for row in curve for k in row} - set(POSITION))
@@ -45,7 +49,7 @@ def model_card(what: str, run: Finished, training: dict[str, Any]) -> str:
             f"A {what} of faces, 200 latent numbers, after "
             "Vysotsky & Demichev (2024). `vaegan.load_model` reads this folder.",
             "",
-            f"* Data: `{training['data']}`. {licence}. {where}".rstrip(),
+            f"* Data: `{training['data']}`. {terms[:1].upper() + terms[1:]}",
             f"* Command: `{training['command']}`",
             f"* Pictures seen: {seen:,}{start}. Time: {training['hours']} h.",
             "* The weights are the run's moving average, stored as float16. Figures are of the validation crops, "
