@@ -197,9 +197,3 @@ def laplacian_variance(crops: Tensor) -> Tensor:
 def weighted_l1(pictures: Tensor, real: Tensor, weights: Tensor) -> Tensor:
     """mean of weights * |pictures - real|; pictures, real (N, 3, S, S) in [0, 1], weights (N, 1, S, S)."""
     return ((pictures - real).abs() * weights).mean()
-
-
-def flow_smoothness(flow: Tensor) -> Tensor:
-    """Mean squared step between neighbours of a flow (N, S, S, 2) in sides of the view, times S^2 (the squared
-    gradient), as the first-order smoothness of Horn & Schunck 1981."""
-    return (flow.diff(dim=1).square().mean() + flow.diff(dim=2).square().mean()) * flow.shape[1] ** 2

@@ -1,6 +1,4 @@
-"""Field and corrections, computed at 256 px, applied to the photo's own pixels at whatever resolution it has."""
-
-from dataclasses import dataclass
+"""Field and colour, computed at 256 px, applied to the photo's own pixels at whatever resolution it has."""
 
 import cv2
 import numpy as np
@@ -11,15 +9,6 @@ from vaegan.render.field import HEAD_RADIUS, SQUEEZE, Field, Rigid
 
 COARSE = 96
 """Samples along either side of the head's surroundings, where the movement is smooth."""
-
-
-@dataclass(frozen=True)
-class Corrections:
-    """What the refiner changes within the field's view: flow (S, S, 2) in sides of the photo's view, and a colour
-    (S, S, 3) to be added, in 0..255; both float32, zero at the margin."""
-
-    flow: np.ndarray
-    colour: np.ndarray
 
 
 class Canvas:
@@ -42,10 +31,11 @@ class Canvas:
         middle = (corner + side / 2 - self.origin) / self.side
         return corner, side, np.array([*middle, side / self.side], np.float32)
 
-    def show(self, rigid: Rigid, field: Field, corner: np.ndarray, side: int, made: Corrections | None) -> np.ndarray:
+    def show(self, rigid: Rigid, field: Field, corner: np.ndarray, side: int, colour: np.ndarray | None) -> np.ndarray:
         """The image with the head moved: uint8 (H, W, 3).
 
         rigid, field: of one photo; corner, side: the square of the field, from `view`.
+        colour: float32 (S, S, 3), to be added in it, in 0..255; at this size the photo keeps its grain. None: nothing.
         """
         out = self.image.copy()
         low, high = self._reach(rigid, corner, side)
@@ -59,8 +49,6 @@ class Canvas:
         # Within the field's square only what it adds to the head's own movement.
         size = field.inner.shape[1]
         inner = field.inner[0].numpy()
-        if made is not None:
-            inner = inner + made.flow
         a, b = np.maximum(low, corner), np.minimum(high, corner + side)
         if (b > a).all():
             part = np.s_[a[1] - low[1] : b[1] - low[1], a[0] - low[0] : b[0] - low[0]]
@@ -71,9 +59,9 @@ class Canvas:
         offset[..., 0] += np.arange(low[0], high[0], dtype=np.float32)
         offset[..., 1] += np.arange(low[1], high[1], dtype=np.float32)[:, None]
         moved = cv2.remap(self.image, offset, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        if made is not None and (b > a).all():
-            colour = cv2.resize(made.colour, (side, side), interpolation=method)[own_part]
-            moved[part] = cv2.add(moved[part], colour, dtype=cv2.CV_8U)
+        if colour is not None and (b > a).all():
+            added = cv2.resize(colour, (side, side), interpolation=method)[own_part]
+            moved[part] = cv2.add(moved[part], added, dtype=cv2.CV_8U)
         out[low[1] : high[1], low[0] : high[0]] = moved
         return out
 

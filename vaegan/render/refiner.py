@@ -2,7 +2,8 @@
 
 A warp cannot show what the photo does not: teeth behind closed lips, lids over open eyes, what a turning head
 uncovers. At half of `SIZE` the network sees the warped photo, the decoded faces of the motion model in their place,
-and where the field opens or stretches; it answers with a residual flow, a soft mask and a colour.
+and where the field opens or stretches; it answers with a soft mask and a colour. Both are for mouth and eyes alone: a
+network that may paint and bend the whole picture costs identity and pose and adds no expression (docs/rendering.md).
 """
 
 from collections.abc import Sequence
@@ -24,14 +25,12 @@ INPUTS = 24
 """Channels: warped photo 12 (2 x 2 px each), moved and still decoded face 3 each, mouth, eyes and oval 3, what of mouth
 and eyes the photo shows 2, logarithm of the field's determinant 1."""
 
-OUTPUTS = 18
-"""Channels: colour 12 and mask 4 (2 x 2 px each), flow 2."""
+OUTPUTS = 16
+"""Channels: colour 12 and mask 4 (2 x 2 px each)."""
 
-FLOW = 0.05
-"""An output of 1 moves the picture by this share of the view."""
-
-EDGE = 0.06
-"""Share of the view over which colour fades out around the face."""
+REACH, EDGE = 3, 2
+"""Cells of 4 px of the view: how far around mouth and eyes colour may go, lips and lids and all, and how softly it
+ends."""
 
 SLOPE = 0.2
 
@@ -126,37 +125,23 @@ def field_determinant(position: Tensor) -> Tensor:
     return area * (size / 4) ** 2
 
 
-def compose(photo: Tensor, field: Field, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The refined picture (N, 3, S, S), the mask (N, 1, S, S) and the residual flow (N, S, S, 2).
+def compose(warped: Tensor, field: Field, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The refined picture (N, 3, S, S) and the mask (N, 1, S, S).
 
     Args:
-        photo: (N, 3, H, W) in [0, 1]. field: of the pictures. outputs: of the refiner.
+        warped: (N, 3, S, S) in [0, 1], the photo pulled through the field. outputs: of the refiner.
     """
-    colour, mask, flow = corrections(outputs, field)
-    warped = pull(photo, field.position + flow)
-    return torch.lerp(warped, colour, mask), mask, flow
-
-
-def corrections(outputs: Tensor, field: Field) -> tuple[Tensor, Tensor, Tensor]:
-    """Colour (N, 3, S, S) in [0, 1], mask (N, 1, S, S) in [0, 1] and flow (N, S, S, 2) in sides of the view.
-
-    Both are for the face and its edge alone: hair, shoulders and background are the photo's own.
-    """
-    size = 2 * outputs.shape[-1]
-    window = face_window(field.region)
     colour = torch.sigmoid(3 * F.pixel_shuffle(outputs[:, :12], 2))
-    mask = torch.sigmoid(F.pixel_shuffle(outputs[:, 12:16], 2)) * window
-    flow = F.interpolate(FLOW * outputs[:, 16:], size=(size, size), mode="bilinear", align_corners=False)
-    return colour, mask, (flow * window).permute(0, 2, 3, 1)
+    mask = torch.sigmoid(F.pixel_shuffle(outputs[:, 12:16], 2)) * window(field.region)
+    return torch.lerp(warped, colour, mask), mask
 
 
-def face_window(region: Tensor) -> Tensor:
-    """(N, 1, S, S), 1 on the face of `Field.region` (N, S, S), fading out over `EDGE` of the view around it."""
-    size = region.shape[1]
-    inside = F.max_pool2d((region != OUTSIDE).float()[:, None], 4)
-    reach = 2 * round(EDGE * size / 8) + 1
-    soft = F.avg_pool2d(F.max_pool2d(inside, reach, 1, reach // 2), reach, 1, reach // 2)
-    return F.interpolate(soft, size=(size, size), mode="bilinear", align_corners=False)
+def window(region: Tensor) -> Tensor:
+    """(N, 1, S, S), 1 on and around mouth and eyes of `Field.region` (N, S, S), fading to 0."""
+    inside = F.max_pool2d(((region == MOUTH) | (region == EYE)).float()[:, None], 4)
+    wide = F.max_pool2d(inside, 2 * REACH + 1, 1, REACH)
+    soft = F.avg_pool2d(wide, 2 * EDGE + 1, 1, EDGE)
+    return F.interpolate(soft, size=region.shape[1:], mode="bilinear", align_corners=False)
 
 
 def pull(photo: Tensor, position: Tensor) -> Tensor:

@@ -183,14 +183,13 @@ class RefinerTraining(TrainingModule):
         photo, wanted = self.frames["train"].draw(self.pairs)
         photo.picture, wanted.picture = varied(photo.picture, wanted.picture, self.varied)
         photo, wanted, moved = self._with_strangers(photo, wanted, self.true_mesh)
-        made, mask, flow, _ = self.rendered(self.refiner, photo, wanted, moved, amp)
+        made, mask, _ = self.rendered(self.refiner, photo, wanted, moved, amp)
         seen = torch.cat([wanted.mesh[: self.pairs], moved[self.pairs :]])  # where faces are in what was made
         real, w = wanted.picture[: self.pairs], self.weights
         squares, real_squares = squares_of(made, seen), squares_of(real, seen[: self.pairs])
 
         terms = {
             "l1": losses.weighted_l1(made[: self.pairs], real, attention(seen[: self.pairs])),
-            "flow": losses.flow_smoothness(flow),
             "mask": mask.mean(),
         }
         of_pairs = self._of_pairs(len(made))
@@ -232,8 +231,8 @@ class RefinerTraining(TrainingModule):
 
     def rendered(
         self, refiner: nn.Module, photo: Look, wanted: Look, moved: Tensor, amp: Any
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Refined pictures, masks, flows, and the warped photos without refinement."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Refined pictures, masks, and the warped photos without refinement."""
         n = len(moved)
         with torch.no_grad():
             with amp():
@@ -245,7 +244,7 @@ class RefinerTraining(TrainingModule):
             inputs = refiner_inputs(warped, field, decoded[n:], decoded[:n])
         with amp():
             outputs = refiner(inputs.contiguous(memory_format=torch.channels_last))
-        return *compose(photo.picture, field, outputs.float()), warped
+        return *compose(warped, field, outputs.float()), warped
 
     def _of_pairs(self, count: int) -> Tensor:
         """Rows of the squares of `count` pictures that have a true one."""
@@ -315,7 +314,7 @@ class RefinerTraining(TrainingModule):
         photo, wanted, moved = self._with_strangers(photo, wanted, 0.0)
         with torch.autocast(self.device.type, enabled=False):
             amp = partial(torch.autocast, self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
-            made, _, _, warped = self.rendered(self.average, photo, wanted, moved, amp)
+            made, _, warped = self.rendered(self.average, photo, wanted, moved, amp)
         return photo, wanted, moved, made, warped
 
     def validation_step(self, batch: Any, index: int) -> None:
