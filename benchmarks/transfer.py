@@ -1,8 +1,8 @@
 """How fast `transfer` is, and how much memory it takes as the driver gets longer.
 
-    python benchmarks/transfer.py --driver clip.mp4 --model paper-vaegan            # start-up, frames/s and stages
-    python benchmarks/transfer.py --photo large.jpg --driver clip.mp4 --model motion64 --renderer warp --view full
-    python benchmarks/transfer.py --driver clip.mp4 --model paper-vaegan --loop 17  # the clip 17 times over: memory
+    python benchmarks/transfer.py --photo me.jpg --driver clip.mp4  # start-up, frames/s and stages
+    python benchmarks/transfer.py --driver clip.mp4 --model paper-vaegan
+    python benchmarks/transfer.py --driver clip.mp4 --loop 17       # the clip 17 times over: memory
 
 Prints seconds from the start of the program to the first frame, frames/s from then on, milliseconds a frame of each
 stage (of the thread that does it: reading and tracking run beside drawing and writing), and the peak of the process's
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photo", default="sample")
     parser.add_argument("--driver", required=True, type=Path)
-    parser.add_argument("--model", default="paper-vaegan")
+    parser.add_argument("--model", default="motion64")
     parser.add_argument("--renderer", choices=["warp", "decode"])
     parser.add_argument("--view", choices=["full", "crop"])
     parser.add_argument("--loop", type=int, default=1)

@@ -49,7 +49,7 @@ livelier = (1.5 * motion).smooth(0.2) + 0.5 * motion.slice(start=0.2)
 livelier.save(sys.argv[2])
 known = inspect.signature(vaegan.animate).parameters
 more = {name: value for name, value in {"view": "crop", "renderer": "decode"}.items() if name in known}
-frames = list(vaegan.animate("sample", sys.argv[2], model=model, size=128, **more))
+frames = list(vaegan.animate("sample", sys.argv[2], model=model, size=128, reference="first", **more))
 print(len(frames), hashlib.sha256(b"".join(frame.tobytes() for frame in frames)).hexdigest())
 """
 
@@ -75,7 +75,7 @@ class Tree:
         return done.stdout
 
     def transfer(self, *options: str | Path) -> str:
-        return self.said(self.run("transfer", "--model", MODEL, *self.decode, *options))
+        return self.said(self.run("transfer", "--model", MODEL, "--reference", "first", *self.decode, *options))
 
     def said(self, text: str) -> str:
         """`text` without what differs from call to call."""

@@ -13,6 +13,7 @@ from vaegan.cli.transfer import transfer as command
 from vaegan.media import VideoReader, read_image, write_image
 from vaegan.motion import Motion
 from vaegan.render.view import build_view
+from vaegan.samples import find_photo
 
 FOR_PROGRAMS = {"tracker", "on_note", "on_progress"}
 """Keywords that only a program can fill."""
@@ -45,6 +46,21 @@ def test_no_module_takes_the_place_of_a_public_name():
     for name in vaegan.__all__:
         assert not os.path.exists(os.path.join(vaegan.__path__[0], f"{name}.py")), name
         assert not os.path.isdir(os.path.join(vaegan.__path__[0], name)), name
+
+
+def test_without_a_word_the_whole_photo_moves(tmp_path):
+    plan = vaegan.transfer("sample", "talking", tmp_path / "o.mp4", dry_run=True).plan
+    photo = read_image(find_photo("sample"))
+    assert plan["model"].startswith("motion64-") and "motion64" in plan["driver"]
+    assert f"{photo.shape[1]}x{photo.shape[0]} px" in plan["output"]
+    frames = vaegan.animate("sample", "talking", end=0.1)
+    assert next(frames).shape == photo.shape
+    frames.close()
+
+
+def test_a_model_without_heads_shows_what_it_decodes(tmp_path):
+    plan = vaegan.transfer("sample", "talking", tmp_path / "o.mp4", model="paper-vaegan", dry_run=True).plan
+    assert "paper-vaegan" in plan["driver"] and "256x256 px" in plan["output"]
 
 
 def test_everything_that_the_command_writes(shelf):
@@ -83,7 +99,7 @@ def test_view_decides_what_is_written_and_not_what_is_measured_or_compared(shelf
 def test_a_dry_run_has_a_plan_and_writes_nothing(shelf):
     before = sorted(os.listdir())
     result = made(dry_run=True, strength=2)
-    assert result.files == () and result.plan["motion"] == "relative, reference first, strength 2"
+    assert result.files == () and result.plan["motion"] == "relative, reference best, strength 2"
     assert "me_clip.mp4" in result.plan["output"]
     assert sorted(os.listdir()) == before
 

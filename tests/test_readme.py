@@ -193,7 +193,8 @@ def test_options_named_are_options():
 
     group = typer.main.get_command(app)
     found = [typer.main.get_command(transfer)] + [group.get_command(None, name) for name in COMMANDS]
-    offered = {option for command in found for parameter in command.params for option in parameter.opts}
+    parameters = [parameter for command in found for parameter in command.params]
+    offered = {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert named and named <= offered, named - offered
 

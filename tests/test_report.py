@@ -94,7 +94,7 @@ def test_a_motion_files_head_angles_are_followed_and_the_rest_left_out(transfer,
     status, _, err = transfer("--driver", str(tmp_path / "m.motion"), "--report", str(tmp_path / "r.html"))
     assert status == 0, err
     figures = stored((tmp_path / "r.html").read_text())
-    assert figures["pose_r"] is not None and figures["pose_spread"] > 0.5
+    assert figures["pose_r"] is not None and figures["pose_spread"] > 0.3
     assert figures["expression_r"] is figures["smile_bias"] is figures["jitter"] is None
     assert any("motion file" in line for line in figures["left_out"])
 
@@ -117,6 +117,7 @@ class Result:
     """A transfer whose frames a test makes up: what `ResultMeasure` reads of one."""
 
     def __init__(self, photo, model, **settings):
+        settings = {"reference": "first"} | settings
         self.photo, self.model, self.settings = photo, model, TransferSettings(**settings)
         self.show_driver, self.rate, self.reference_pose = True, Fraction(25), photo.pose
 

@@ -30,6 +30,7 @@ def driver(tmp_path):
 
 
 def run(driver, photo=PHOTO, model=None, show_driver=False, **options):
+    options = {"reference": "first"} | options
     return Transfer(photo, driver, model or PoolModel(), TransferSettings(**options), SquareTracker(), show_driver)
 
 
@@ -164,7 +165,7 @@ def test_real_photo_and_clip(data_dir, models_dir, tmp_path):
         data_dir / "photos/deepface_img1.jpg",
         clip,
         PoolModel(),
-        TransferSettings(end=0.7),
+        TransferSettings(reference="first", end=0.7),
         FaceTracker(),
         show_driver=True,
     )
@@ -176,6 +177,15 @@ def test_real_photo_and_clip(data_dir, models_dir, tmp_path):
     coarse = [p.reshape(8, 32, 8, 32, 3).mean(axis=(1, 3)) for p in (seen, own)]
     assert np.abs(coarse[0] - coarse[1]).mean() < 12  # the photo, as sharp as 8x8 px are
     assert np.abs(frames[-1].image - own).mean() > 1
+
+
+@pytest.mark.parametrize(("handed_in", "reference"), [(False, "best"), (True, "first")])
+def test_the_reference_is_the_best_frame_where_the_driver_lasts(driver, handed_in, reference):
+    frames = ((t / 25, image) for t, image in enumerate(talking(40))) if handed_in else driver
+    job = Transfer(PHOTO, frames, PoolModel(), tracker=SquareTracker())
+    assert job.settings.reference == reference and job.reads_first != handed_in
+    _, motion = finished(job)
+    assert handed_in or motion.reference == motion.choose_reference("best", job.photo.z)
 
 
 # ---- pictures beside the result

@@ -87,29 +87,36 @@ class Motion:
     def from_driver(
         cls,
         path: str | Path,
-        model: FaceModel,
+        model: FaceModel | str | Path = "motion64",
         tracker: FaceTracker | None = None,
         start: float = 0.0,
         end: float | None = None,
         fps: Fraction | None = None,
-        reference: str | int = "first",
+        reference: str | int | None = None,
         photo_latent: np.ndarray | None = None,
     ) -> Motion:
         """Track and encode a driver (a video or a folder of frames), keeping nothing but the latents.
 
+        model: a loaded model, a shipped name or a model folder
         start, end: seconds; fps: resample to this rate
-        reference: see `choose_reference`; "best" needs photo_latent (D,)
+        reference: see `choose_reference`; "best" needs photo_latent (D,); None: best with one, else first
         Raises UserError when the driver cannot be read or shows no face.
         """
         if tracker is None:
             from vaegan.faces.tracker import FaceTracker
 
             tracker = FaceTracker()
+        if isinstance(model, (str, Path)):
+            from vaegan.model import load_model
+
+            model = load_model(model)
         source = VideoSource(path, start, end, fps)
         recorder = MotionRecorder(model, source.rate)
         for frames in watch(source, model, tracker):
             recorder.add(frames)
         motion = recorder.motion()
+        if reference is None:
+            reference = "first" if photo_latent is None else "best"
         return motion.relative_to(motion.choose_reference(reference, photo_latent))
 
     def choose_reference(self, reference: str | int, photo_latent: np.ndarray | None = None) -> int:

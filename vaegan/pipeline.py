@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -40,17 +40,18 @@ class TransferSettings:
     motion: "relative": z_p + (z_t - z_ref); "absolute": z_p + (z_t - mean of the clip's z), so that the driver's
         poses and expressions are not measured from one frame's; the latent has no part that is identity alone,
         so the clip's mean stands for it
-    reference: "first", "best" or a frame's number, see Motion.choose_reference; only for relative motion
+    reference: "first", "best" or a frame's number, see Motion.choose_reference; only for relative motion; None: best,
+        but first for frames handed in, which come one by one
     strength: factor of the deltas; smooth: 0..1, see Motion.smooth
     start, end: seconds of the driver; fps: frames per second of the result (None: the driver's)
-    size: side of the crops in px
+    size: side of the crop in px; the whole photo keeps its own size
     renderer: "warp": the photo itself moves; "decode": the paper's; None: warp where the model can
-    view: "full": the whole photo; "crop": the crop alone; None: full with warp
+    view: "full": the whole photo; "crop": the face alone; None: full with warp, crop with decode
     refiner: of warp, a shipped name or a folder; "none": the warp as it is
     """
 
     motion: str = "relative"
-    reference: str | int = "first"
+    reference: str | int | None = None
     strength: float = 1.0
     smooth: float = 0.0
     start: float = 0.0
@@ -158,9 +159,12 @@ class Transfer:
             from vaegan.faces.tracker import FaceTracker
 
             tracker = FaceTracker()
-        self.model, self.tracker, self.settings = model, tracker, settings or TransferSettings()
-        s = self.settings
+        s = self.settings = settings or TransferSettings()
+        self.model, self.tracker = model, tracker
         opened = self._open(driver)
+        if s.reference is None:
+            lasts = isinstance(opened, Motion) or opened.repeats
+            s = self.settings = replace(s, reference="best" if lasts else "first")
         if isinstance(opened, Motion):
             self.given, self.source, self.rate, self.expected = opened, None, opened.fps, len(opened)
         else:
@@ -287,12 +291,12 @@ class Transfer:
 def animate(
     photo: str | Path | np.ndarray,
     driver: Driver,
-    model: FaceModel | str | Path = "paper-vaegan",
+    model: FaceModel | str | Path = "motion64",
     tracker: FaceTracker | None = None,
     device: str = "auto",
     **options,
 ) -> Iterator[np.ndarray]:
-    """The photo, moved by the driver: frames uint8 (size, size, 3), made while they are asked for.
+    """The photo, moved by the driver: frames uint8 (H, W, 3), made while they are asked for.
 
     photo: file, shipped name, or uint8 (H, W, 3)
     driver: video, folder of pictures, motion file, shipped motion's name, Motion, or an iterator of (time, picture)

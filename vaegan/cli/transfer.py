@@ -47,7 +47,7 @@ def transfer(
     output: Annotated[
         Path | None, typer.Option(help="The video to write.", show_default="PHOTO_DRIVER.mp4 in this folder")
     ] = None,
-    model: Annotated[str, typer.Option(help="A shipped model's name or a model folder.")] = "paper-vaegan",
+    model: Annotated[str, typer.Option(help="A shipped model's name or a model folder.")] = "motion64",
     motion: Annotated[
         MotionKind,
         typer.Option(
@@ -56,14 +56,15 @@ def transfer(
         ),
     ] = MotionKind.relative,
     reference: Annotated[
-        str,
+        str | None,
         typer.Option(
             parser=_reference,
-            metavar="first|best|FRAME",
-            help="The driver's frame that shows the photo as it is: the first with a face, "
-            "the one most like the photo, or a number, counted from 0 at --start.",
+            metavar="best|first|FRAME",
+            help="The driver's frame that shows the photo as it is: the one most like the photo, "
+            "the first with a face, or a number, counted from 0 at --start.",
+            show_default="best",
         ),
-    ] = "first",
+    ] = None,
     strength: Annotated[float, typer.Option(min=-10, max=10, help="Factor of the motion.")] = 1.0,
     smooth: Annotated[float, typer.Option(min=0, max=1, help="Smooth the motion over time, without delay.")] = 0.0,
     start: Annotated[float, typer.Option(min=0, help="Second of the driver to begin at.")] = 0.0,
@@ -72,7 +73,14 @@ def transfer(
         Fraction | None,
         typer.Option(parser=_fps, metavar="N", help="Frames per second.", show_default="the driver's"),
     ] = None,
-    size: Annotated[int, typer.Option(min=16, max=2048, help="Side of the crops in px, even.")] = 256,
+    size: Annotated[
+        int,
+        typer.Option(
+            min=16,
+            max=2048,
+            help="Side in px of the face alone (--view crop, --compare), even; the whole photo keeps its own size.",
+        ),
+    ] = 256,
     renderer: Annotated[
         Renderer | None,
         typer.Option(

@@ -74,7 +74,8 @@ def draw_figures(
             files[name] = grid(rows)
     tracker, outlining = FaceTracker(), FaceTracker(smoothing=False)
     for name, model in (("figure7.webp", models.vaegan), ("figure8.webp", models.vae)):
-        run = Transfer(photo, driver, model, TransferSettings(size=SIZE_PX), tracker, show_driver=True)
+        settings = TransferSettings(reference="first", renderer="decode", view="crop", size=SIZE_PX)
+        run = Transfer(photo, driver, model, settings, tracker, show_driver=True)
         board = Storyboard()
         outlining.reset()
         with closing(run.frames()) as frames:
