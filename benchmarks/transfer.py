@@ -108,7 +108,8 @@ def measure(photo: str, driver: Path, model: str, output: Path, renderer: str | 
     born = time.perf_counter()  # before torch and all that is slow to import
     from vaegan.job import load
     from vaegan.media import VideoWriter
-    from vaegan.pipeline import Transfer, TransferSettings
+    from vaegan.pipeline import Transfer
+    from vaegan.settings import TransferSettings
 
     stages = Stages()
     run = Transfer(photo, driver, load(model, "cpu"), TransferSettings(renderer=renderer, view=view))

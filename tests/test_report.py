@@ -19,9 +19,10 @@ from vaegan.evaluation.result_report import curves, in_words
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import VideoReader, VideoWriter, decode_image, read_image
 from vaegan.model import load_model
-from vaegan.pipeline import Frame, TransferSettings
+from vaegan.pipeline import Frame
 from vaegan.portrait import crop_picture, read_portrait
 from vaegan.samples import find_photo
+from vaegan.settings import TransferSettings
 from vaegan.storyboard import Thinned
 
 FRAMES = 24

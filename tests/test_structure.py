@@ -13,9 +13,9 @@ import vaegan
 PACKAGE = Path(vaegan.__file__).parent
 FLOORS = (
     "errors config networks losses pca ema tensors media faces.geometry faces.regions jobs reports",
-    "folder model portrait sources critics faces samples",
+    "folder model portrait reference smoothing sources critics faces samples",
     "motion motion_file directions keyframes render data",
-    "pipeline notes storyboard evaluation training tracker_training",
+    "settings pipeline notes storyboard evaluation training tracker_training",
     "job",
     "cli app",
 )

@@ -14,10 +14,12 @@ from vaegan.errors import UserError
 from vaegan.media import Frame
 from vaegan.motion import Motion
 from vaegan.notes import pose_words
-from vaegan.pipeline import Transfer, TransferSettings, animate
+from vaegan.pipeline import Transfer, animate
 from vaegan.portrait import BATCH
+from vaegan.reference import choose_reference
 from vaegan.render import build_renderer
 from vaegan.render.view import resize
+from vaegan.settings import TransferSettings
 from vaegan.sources import READ_AHEAD, prefetch
 from vaegan.storyboard import COLUMNS, LABEL_PX, TILE_PX, Storyboard
 
@@ -185,7 +187,7 @@ def test_the_reference_is_the_best_frame_where_the_driver_lasts(driver, handed_i
     job = Transfer(PHOTO, frames, PoolModel(), tracker=SquareTracker())
     assert job.settings.reference == reference and job.reads_first != handed_in
     _, motion = finished(job)
-    assert handed_in or motion.reference == motion.choose_reference("best", job.photo.z)
+    assert handed_in or motion.reference == choose_reference(motion, "best", job.photo.z)
 
 
 # ---- pictures beside the result

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoWriter, check_output, write_image
 from vaegan.notes import Note
-from vaegan.pipeline import Transfer, TransferSettings, choose_device
+from vaegan.pipeline import Transfer, choose_device
 from vaegan.samples import find_driver, find_photo
+from vaegan.settings import TransferSettings
 from vaegan.storyboard import Storyboard
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def transfer(
     photo, driver: files, or names of what ships; output: None: PHOTO_DRIVER.mp4 in this folder
     model: a loaded one, a shipped name or a model folder, loaded onto `device`
     motion, reference, strength, smooth, start, end, fps, size, renderer, view, refiner: see
-        `vaegan.pipeline.TransferSettings`
+        `vaegan.settings.TransferSettings`
     no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
     storyboard, save_motion, report: also write one picture (driver over result), the motion, a page of figures
     dry_run: check everything and say what would be done, in Result.plan

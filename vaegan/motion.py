@@ -14,8 +14,10 @@ import numpy as np
 from vaegan.directions import shipped_directions
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform
-from vaegan.motion_file import ARRAYS, problem, read_motion, write_motion
+from vaegan.motion_file import ARRAYS, HEADS, problem, read_motion, write_motion
 from vaegan.portrait import watch
+from vaegan.reference import READINGS, choose_reference, read_heads
+from vaegan.smoothing import gaussian
 from vaegan.sources import VideoSource
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 SMOOTH_SECONDS = 0.2
 """Standard deviation of the Gaussian at strength 1: a nod of half a second nearly vanishes."""
+
+VALUES = ("deltas", "placement", "pose", HEADS)
+"""The arrays that change smoothly from frame to frame."""
 
 Latents = TypeVar("Latents", np.ndarray, "Tensor")
 
@@ -52,6 +57,7 @@ class Motion:
     found: bool (T,), False where the face was lost: such frames repeat the last one
     model_id: the model whose latents these are; framing: its (scale, follow)
     fps: frames per second; reference: index of the frame with delta 0
+    heads: float32 (T, READINGS), what the model's heads read off the driver, see `vaegan.reference`; (T, 0): not known
     """
 
     times: np.ndarray
@@ -63,8 +69,11 @@ class Motion:
     framing: tuple[float, bool]
     fps: Fraction
     reference: int = 0
+    heads: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        heads = np.zeros((len(self.times), 0)) if self.heads is None else self.heads
+        object.__setattr__(self, "heads", np.asarray(heads, np.float32))
         for name, dtype in ARRAYS.items():
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
         wrong = problem(self)
@@ -81,7 +90,7 @@ class Motion:
 
     def steps(self, part: slice) -> Steps:
         """Some of its frames."""
-        return Steps(*(getattr(self, name)[part] for name in ARRAYS))
+        return Steps(*(getattr(self, name)[part] for name in (*ARRAYS, HEADS)))
 
     @classmethod
     def from_driver(
@@ -99,7 +108,7 @@ class Motion:
 
         model: a loaded model, a shipped name or a model folder
         start, end: seconds; fps: resample to this rate
-        reference: see `choose_reference`; "best" needs photo_latent (D,); None: best with one, else first
+        reference: see `vaegan.reference.choose_reference`; None: best with photo_latent (D,), else first
         Raises UserError when the driver cannot be read or shows no face.
         """
         if tracker is None:
@@ -117,31 +126,8 @@ class Motion:
         motion = recorder.motion()
         if reference is None:
             reference = "first" if photo_latent is None else "best"
-        return motion.relative_to(motion.choose_reference(reference, photo_latent))
-
-    def choose_reference(self, reference: str | int, photo_latent: np.ndarray | None = None) -> int:
-        """The index of the frame that shall show the photo as it is.
-
-        "first": the first frame with a face
-        "best": the frame nearest to photo_latent (D,) once the clip's mean is taken off, which is about what the
-            driver's identity adds: what stays is pose and expression
-        an int: that frame
-        Raises UserError for a frame that does not exist or shows no face.
-        """
-        if reference == "first":
-            return int(np.argmax(self.found))
-        if reference == "best":
-            if photo_latent is None:
-                raise ValueError("reference 'best' needs the photo's latent")
-            distance = np.linalg.norm(self.centred().deltas - photo_latent, axis=1)
-            return int(np.argmin(np.where(self.found, distance, np.inf)))
-        if not isinstance(reference, int):
-            raise UserError(f"reference {reference!r} is not known: use first, best or the number of a frame")
-        if not 0 <= reference < len(self):
-            raise UserError(f"reference frame {reference} does not exist: the driver's frames are 0 to {len(self) - 1}")
-        if not self.found[reference]:
-            raise UserError(f"reference frame {reference} shows no face: choose another, or use first or best")
-        return reference
+        read = None if photo_latent is None else read_heads(model, photo_latent[None])[0]
+        return motion.relative_to(choose_reference(motion, reference, photo_latent, read))
 
     def relative_to(self, index: int) -> Motion:
         """The same motion, measured from frame `index`."""
@@ -164,7 +150,7 @@ class Motion:
         sigma = strength * SMOOTH_SECONDS * float(self.fps)
         if sigma < 0.1 or len(self) < 3:
             return self
-        smoothed = {name: _gaussian(getattr(self, name), sigma) for name in ("deltas", "placement", "pose")}
+        smoothed = {name: gaussian(getattr(self, name), sigma) for name in VALUES}
         return replace(self, **smoothed).relative_to(self.reference)
 
     def slice(self, start: float = 0.0, end: float | None = None) -> Motion:
@@ -178,7 +164,7 @@ class Motion:
                 f"no face between {start:g} s and {'the end' if end is None else f'{end:g} s'} of the motion, "
                 f"which lasts {self.times[-1] + 1 / float(self.fps):.2f} s: change --start or --end"
             )
-        part = {name: getattr(self, name)[chosen] for name in ARRAYS}
+        part = {name: getattr(self, name)[chosen] for name in (*ARRAYS, HEADS)}
         part["times"] = part["times"] - part["times"][0]
         first = int(np.argmax(part["found"]))
         return replace(self, **part, reference=first).relative_to(first)
@@ -204,12 +190,13 @@ class Motion:
 
     def __mul__(self, factor: float) -> Motion:
         """Scale deltas, placement and the head's turn away from the reference by `factor`."""
-        middle = self.pose[self.reference]
+        f, pose, heads = np.float32(factor), self.pose[self.reference], self.heads[self.reference]
         return replace(
             self,
-            deltas=self.deltas * np.float32(factor),
-            placement=self.placement * np.float32(factor),
-            pose=middle + (self.pose - middle) * np.float32(factor),
+            deltas=self.deltas * f,
+            placement=self.placement * f,
+            pose=pose + (self.pose - pose) * f,
+            heads=heads + (self.heads - heads) * f,
         )
 
     __rmul__ = __mul__
@@ -223,11 +210,13 @@ class Motion:
             return NotImplemented
         other.check_model(self.model_id)
         at = other._at(self.times)
+        known = self.heads.size and other.heads.size
         return replace(
             self,
             deltas=self.deltas + at["deltas"],
             placement=self.placement + at["placement"],
             pose=self.pose + at["pose"] - other.pose[other.reference],
+            heads=self.heads + at["heads"] - other.heads[other.reference] if known else None,
             found=self.found & at["found"],
         )
 
@@ -237,7 +226,7 @@ class Motion:
         left = np.floor(place).astype(int)
         right = np.minimum(left + 1, len(self) - 1)
         weight = (place - left)[:, None].astype(np.float32)
-        values = {name: getattr(self, name) for name in ("deltas", "placement", "pose")}
+        values = {name: getattr(self, name) for name in VALUES}
         values = {name: v[left] * (1 - weight) + v[right] * weight for name, v in values.items()}
         return {**values, "found": self.found[np.rint(place).astype(int)]}
 
@@ -268,12 +257,13 @@ class Steps:
     placement: np.ndarray
     pose: np.ndarray
     found: np.ndarray
+    heads: np.ndarray
 
 
 class MotionRecorder:
     """A driver's motion, frame by frame: measured from the first frame with a face, before which nothing moves.
 
-    Keeps about 900 bytes of numbers a frame, end to end in one block of memory. A long list of small arrays would do,
+    Keeps about 1.1 kB of numbers a frame, end to end in one block of memory. A long list of small arrays would do,
     but lies between the large pictures that come and go, so that the memory of the process grows by five times what
     the arrays hold.
     """
@@ -281,6 +271,7 @@ class MotionRecorder:
     def __init__(self, model: FaceModel, rate: Fraction) -> None:
         self.model, self.rate = model, rate
         fields = [("time", "f8"), ("found", "?"), ("box", "f8", 4), ("pose", "f4", 3), ("crop", "f8", 4)]
+        fields.append(("heads", "f4", (READINGS if model.has_heads else 0,)))
         self._type = np.dtype([*fields, ("z", "f4", model.latent_dim)])
         self._bytes = bytearray()
         self._began: float | None = None
@@ -296,6 +287,7 @@ class MotionRecorder:
                 row["crop"] = seen.crop.cx, seen.crop.cy, seen.crop.side, seen.crop.roll
                 if framing.follow:  # the crop holds still when the jaw drops, the mesh box grows
                     row["box"] = row["crop"] / (1, 1, framing.scale, 1)
+        rows["heads"] = read_heads(self.model, rows["z"].copy())
         self._bytes += rows.tobytes()
         if self._began is None:
             self._began = frames[0].time
@@ -331,22 +323,15 @@ class MotionRecorder:
         """(N,) rows, against the reference; those before it are moved by nothing."""
         reference = np.ones((), self._type) if self._reference is None else self._reference
         unseen = rows["crop"][:, 2] == 0
-        z, box, pose = (rows[name].copy() for name in ("z", "box", "pose"))
-        z[unseen], box[unseen], pose[unseen] = (reference[name] for name in ("z", "box", "pose"))
+        z, box, pose, heads = (rows[name].copy() for name in ("z", "box", "pose", HEADS))
+        for name, values in (("z", z), ("box", box), ("pose", pose), (HEADS, heads)):
+            values[unseen] = reference[name]
         shift = (box[:, :2] - reference["box"][:2]) / reference["box"][2]
         size = np.log(box[:, 2] / reference["box"][2])
         placement = np.column_stack([shift, size, _wrapped(box[:, 3] - reference["box"][3])]).astype(np.float32)
-        return Steps(rows["time"] - self._began, delta(z, reference["z"]), placement, pose, rows["found"].copy())
+        times, found = rows["time"] - self._began, rows["found"].copy()
+        return Steps(times, delta(z, reference["z"]), placement, pose, found, heads)
 
 
 def _wrapped(radians: np.ndarray) -> np.ndarray:
     return (radians + np.pi) % (2 * np.pi) - np.pi
-
-
-def _gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Convolve (T, K) along T with a Gaussian of `sigma` frames, the ends mirrored."""
-    radius = math.ceil(3 * sigma)
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32)
-    padded = np.pad(values, ((radius, radius), (0, 0)), mode="reflect")
-    return sum(w * padded[k : k + len(values)] for k, w in enumerate(weights))

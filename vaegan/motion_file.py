@@ -13,6 +13,7 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.media import atomic_path
+from vaegan.reference import READINGS
 
 if TYPE_CHECKING:
     from vaegan.motion import Motion
@@ -24,6 +25,9 @@ MAX_LATENT = 4096
 ARRAYS = {"times": "f8", "deltas": "f4", "placement": "f4", "pose": "f4", "found": "?"}
 """The arrays of a motion and how they are held in memory; in a file the deltas are float16."""
 
+HEADS = "heads"
+"""An array float16 (T, READINGS) that a file may have besides."""
+
 M = TypeVar("M")
 
 
@@ -33,6 +37,8 @@ def write_motion(path: str | Path, motion: Motion) -> None:
 
     arrays = {name: np.ascontiguousarray(getattr(motion, name)) for name in ARRAYS}
     arrays["deltas"] = arrays["deltas"].astype(np.float16)
+    if motion.heads.size:
+        arrays[HEADS] = motion.heads.astype(np.float16)
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -63,11 +69,11 @@ def read_motion(path: str | Path, make: Callable[..., M]) -> M:
                 raise ValueError("it lacks the header of a motion")
             if header.get("version") != VERSION:
                 raise ValueError(f"format version {header.get('version')!r}, this program reads {VERSION}")
-            if set(file.keys()) != set(ARRAYS):
+            if set(file.keys()) - {HEADS} != set(ARRAYS):
                 raise ValueError(f"its arrays are not {', '.join(ARRAYS)}")
-            for name, dtype in ARRAYS.items():
-                _check_slice(name, dtype, file.get_slice(name))
-            arrays = {name: file.get_tensor(name) for name in ARRAYS}
+            for name in file.keys():  # noqa: SIM118 - the file is no mapping
+                _check_slice(name, ARRAYS.get(name, "f4"), file.get_slice(name))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - as above
         scale, follow = header["framing"]
         return make(
             **arrays,
@@ -101,7 +107,8 @@ def problem(motion: Motion) -> str | None:
     if not 1 <= latent <= MAX_LATENT:
         return f"deltas have shape {motion.deltas.shape}"
     expected = {"times": (count,), "deltas": (count, latent), "placement": (count, 4), "pose": (count, 3)}
-    for name, shape in {**expected, "found": (count,)}.items():
+    read = (count, READINGS if motion.heads.size else 0)
+    for name, shape in {**expected, "found": (count,), HEADS: read}.items():
         values = getattr(motion, name)
         if values.shape != shape:
             return f"{name} has shape {values.shape}, expected {shape}"

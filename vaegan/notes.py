@@ -10,7 +10,11 @@ POSE_DEGREES = 15
 
 @dataclass(frozen=True)
 class Note:
-    """kind: "faces" (the photo shows several) | "pose" (photo and driver look different ways); text: one line."""
+    """What is worth a line.
+
+    kind: "faces" (the photo shows several) | "reference" (the driver's frame that was chosen) | "pose" (photo and
+        driver look different ways); text: one line
+    """
 
     kind: str
     text: str
@@ -19,6 +23,15 @@ class Note:
 def faces_notes(photo: str, faces: int) -> tuple[Note, ...]:
     """A note where the photo of that name shows more than one face."""
     return (Note("faces", f"{photo} shows {faces} faces; the largest is used"),) if faces > 1 else ()
+
+
+def reference_notes(frame: int, seconds: float, degrees: float, expression: float) -> tuple[Note, ...]:
+    """A note on the driver's frame that shows the photo as it is, and how far its pose and blendshapes are off."""
+    text = (
+        f"the reference is the driver's frame {frame} ({seconds:.2f} s), nearest to the photo: "
+        f"head off by {degrees:.0f} degrees, expression by {expression:.2f}"
+    )
+    return (Note("reference", text),)
 
 
 def pose_notes(gap: np.ndarray, follow: bool, motion: str, reference: str | int) -> tuple[Note, ...]:

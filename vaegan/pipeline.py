@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +14,13 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.motion import Motion, MotionRecorder, Steps
-from vaegan.notes import Note, faces_notes, pose_notes
+from vaegan.notes import Note, faces_notes, pose_notes, reference_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portrait, watch
+from vaegan.reference import choose_reference, nearest, read_heads
 from vaegan.render import build_renderer
 from vaegan.render.view import build_view
 from vaegan.samples import find_driver, find_photo
+from vaegan.settings import TransferSettings
 from vaegan.sources import Source, open_source, prefetch
 
 if TYPE_CHECKING:
@@ -31,57 +31,6 @@ log = logging.getLogger(__name__)
 
 Driver = str | Path | Motion | Iterable[tuple[float, np.ndarray]]
 """A video, a folder of pictures, a motion file, a shipped motion's name, a Motion, or (time in s, uint8 (H, W, 3))s."""
-
-
-@dataclass(frozen=True)
-class TransferSettings:
-    """What the options of `transfer` set.
-
-    motion: "relative": z_p + (z_t - z_ref); "absolute": z_p + (z_t - mean of the clip's z), so that the driver's
-        poses and expressions are not measured from one frame's; the latent has no part that is identity alone,
-        so the clip's mean stands for it
-    reference: "first", "best" or a frame's number, see Motion.choose_reference; only for relative motion; None: best,
-        but first for frames handed in, which come one by one
-    strength: factor of the deltas; smooth: 0..1, see Motion.smooth
-    start, end: seconds of the driver; fps: frames per second of the result (None: the driver's)
-    size: side of the crop in px; the whole photo keeps its own size
-    renderer: "warp": the photo itself moves; "decode": the paper's; None: warp where the model can
-    view: "full": the whole photo; "crop": the face alone; None: full with warp, crop with decode
-    refiner: of warp, a shipped name or a folder; "none": the warp as it is
-    """
-
-    motion: str = "relative"
-    reference: str | int | None = None
-    strength: float = 1.0
-    smooth: float = 0.0
-    start: float = 0.0
-    end: float | None = None
-    fps: Fraction | float | None = None
-    size: int = 256
-    renderer: str | None = None
-    view: str | None = None
-    refiner: str = "warp"
-
-    def __post_init__(self) -> None:
-        if self.fps is not None:
-            object.__setattr__(self, "fps", Fraction(str(self.fps)))
-        if self.motion not in ("relative", "absolute"):
-            raise UserError(f"motion {self.motion!r} is not known: use relative or absolute")
-        if not math.isfinite(self.strength) or abs(self.strength) > 10:
-            raise UserError(f"strength {self.strength} is out of range: use -10 to 10")
-        if not 0 <= self.smooth <= 1:
-            raise UserError(f"smooth {self.smooth} is out of range: use 0 to 1")
-        if not self.start >= 0 or (self.end is not None and not self.end > self.start):
-            raise UserError(f"start {self.start:g} s and end {self.end} s leave nothing: use 0 <= start < end")
-        if not 16 <= self.size <= 2048 or self.size % 2:
-            raise UserError(f"size {self.size} is not possible: use an even number from 16 to 2048")
-        if self.fps is not None and not Fraction(1, 10) <= self.fps <= 240:
-            raise UserError(f"{self.fps} frames per second is out of range: use 0.1 to 240")
-
-    @property
-    def streams(self) -> bool:
-        """Whether a frame of the result depends on no later frame of the driver."""
-        return self.motion == "relative" and self.reference == "first" and self.smooth == 0
 
 
 @dataclass(frozen=True)
@@ -240,9 +189,10 @@ class Transfer:
     def _from_motion(self, motion: Motion, recorder: MotionRecorder | None) -> Generator[Frame, None, Outcome]:
         """From a whole motion. recorder: what it was read with, where there are pictures of the driver to show."""
         s = self.settings
-        motion = motion.relative_to(motion.choose_reference(s.reference, self.photo.z))
+        read = read_heads(self.model, self.photo.z[None])[0]
+        motion = motion.relative_to(choose_reference(motion, s.reference, self.photo.z, read))
         pose = motion.pose[motion.found].mean(0) if s.motion == "absolute" else motion.pose[motion.reference]
-        notes = self._pose_notes(pose)
+        notes = self._reference_notes(motion, read) + self._pose_notes(pose)
         moved = motion.smooth(s.smooth)
         moved = (moved.centred() if s.motion == "absolute" else moved) * s.strength
         with closing(self._pictures(recorder)) as pictures:
@@ -271,6 +221,12 @@ class Transfer:
         with closing(self.source.frames()) as frames:
             for frame, crop in zip(frames, recorder.crops(), strict=False):
                 yield crop_picture(frame.image, crop, self.settings.size)
+
+    def _reference_notes(self, motion: Motion, read: np.ndarray) -> tuple[Note, ...]:
+        if self.settings.motion == "absolute" or self.settings.reference != "best" or not motion.heads.size:
+            return ()
+        best = nearest(motion.heads, read, motion.found)
+        return reference_notes(best.frame, motion.times[best.frame], best.degrees, best.expression)
 
     def _pose_notes(self, reference: np.ndarray | None) -> tuple[Note, ...]:
         if reference is None:
@@ -301,7 +257,7 @@ def animate(
     photo: file, shipped name, or uint8 (H, W, 3)
     driver: video, folder of pictures, motion file, shipped motion's name, Motion, or an iterator of (time, picture)
     model: a loaded model, a shipped name or a model folder; device: for one that is loaded here
-    options: the fields of `TransferSettings`, as the options of `transfer`
+    options: the fields of `vaegan.settings.TransferSettings`, as the options of `transfer`
     Raises UserError.
     """
     if isinstance(model, (str, Path)):

@@ -16,9 +16,10 @@ from vaegan.faces.drawing import draw_outline
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import read_image, write_image
 from vaegan.model import FaceModel
-from vaegan.pipeline import Transfer, TransferSettings
+from vaegan.pipeline import Transfer
 from vaegan.portrait import read_portrait
 from vaegan.reports import grid
+from vaegan.settings import TransferSettings
 from vaegan.storyboard import TILE_PX, Storyboard
 
 FACES = 10

@@ -1,0 +1,97 @@
+"""Which frame of a driver shows the photo as it is: the one nearest to it in pose and expression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vaegan.errors import UserError
+from vaegan.faces.blendshapes import BLENDSHAPES
+from vaegan.faces.geometry import head_pose
+
+if TYPE_CHECKING:
+    from vaegan.model import FaceModel
+    from vaegan.motion import Motion
+
+GAPS = ((13, 14), (159, 145), (386, 374))
+"""Upper and lower point of the mesh: inner lips, lids of the right eye, lids of the left eye."""
+
+READINGS = 3 + len(BLENDSHAPES) + len(GAPS)
+"""Yaw, pitch, roll in degrees; the blendshapes; the gaps of lips and lids in sides of the crop."""
+
+POSE, SHAPES, OPENINGS = slice(3), slice(4, 3 + len(BLENDSHAPES)), slice(3 + len(BLENDSHAPES), READINGS)
+"""Where these stand among the readings; the first blendshape carries nothing."""
+
+FAR = ((POSE, 10.0), (SHAPES, 0.5), (OPENINGS, 0.03))
+"""Differences that weigh alike: degrees, the norm over blendshapes, and that over gaps (an open eye has about 0.04)."""
+
+CHUNK = 1024
+"""Latents whose meshes are held at once."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """frame: its number; degrees, expression: how far its pose and its blendshapes (norm) are from the photo's."""
+
+    frame: int
+    degrees: float
+    expression: float
+
+
+def read_heads(model: FaceModel, z: np.ndarray) -> np.ndarray:
+    """What the model's heads read off latents z (N, D): float32 (N, READINGS); (N, 0) for a model without heads."""
+    import torch
+
+    if not model.has_heads:
+        return np.zeros((len(z), 0), np.float32)
+    parts = []
+    for part in np.array_split(z, -(-len(z) // CHUNK)):
+        mesh, shapes = (values.float().cpu().numpy() for values in model.heads(torch.from_numpy(part)))
+        pose = [head_pose(points) for points in mesh]
+        gaps = [mesh[:, lower, 1] - mesh[:, upper, 1] for upper, lower in GAPS]
+        parts.append(np.column_stack([pose, shapes, *gaps]))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def nearest(readings: np.ndarray, photo: np.ndarray, found: np.ndarray) -> Nearest:
+    """The frame nearest to the photo. readings: (T, READINGS); photo: (READINGS,); found: bool (T,), to choose from."""
+    off = readings - photo
+    distance = sum((np.linalg.norm(off[:, part], axis=1) / far) ** 2 for part, far in FAR)
+    frame = int(np.argmin(np.where(found, distance, np.inf)))
+    return Nearest(frame, *(float(np.linalg.norm(off[frame, part])) for part in (POSE, SHAPES)))
+
+
+def choose_reference(
+    motion: Motion,
+    reference: str | int,
+    photo_latent: np.ndarray | None = None,
+    photo_heads: np.ndarray | None = None,
+) -> int:
+    """The number of the frame that shall show the photo as it is.
+
+    "first": the first frame with a face
+    "best": the frame nearest to the photo in pose and expression, by what the model's heads read off it and off the
+        photo, photo_heads (READINGS,). Without heads: nearest to photo_latent (D,) once the clip's mean is taken off,
+        which is about what the driver's identity adds. A motion of which it is not known what the heads read, such
+        as one made from words, keeps the reference that it has.
+    an int: that frame
+    Raises UserError for a frame that does not exist or shows no face.
+    """
+    if reference == "first":
+        return int(np.argmax(motion.found))
+    if reference == "best":
+        if photo_heads is not None and photo_heads.size:
+            return nearest(motion.heads, photo_heads, motion.found).frame if motion.heads.size else motion.reference
+        if photo_latent is None:
+            raise ValueError("reference 'best' needs the photo's latent")
+        distance = np.linalg.norm(motion.centred().deltas - photo_latent, axis=1)
+        return int(np.argmin(np.where(motion.found, distance, np.inf)))
+    if not isinstance(reference, int):
+        raise UserError(f"reference {reference!r} is not known: use first, best or the number of a frame")
+    if not 0 <= reference < len(motion):
+        raise UserError(f"reference frame {reference} does not exist: the driver's frames are 0 to {len(motion) - 1}")
+    if not motion.found[reference]:
+        raise UserError(f"reference frame {reference} shows no face: choose another, or use first or best")
+    return reference

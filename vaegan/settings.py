@@ -1,0 +1,60 @@
+"""What a transfer can be asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vaegan.errors import UserError
+
+
+@dataclass(frozen=True)
+class TransferSettings:
+    """What the options of `transfer` set.
+
+    motion: "relative": z_p + (z_t - z_ref); "absolute": z_p + (z_t - mean of the clip's z), so that the driver's
+        poses and expressions are not measured from one frame's; the latent has no part that is identity alone,
+        so the clip's mean stands for it
+    reference: "first", "best" or a frame's number, see vaegan.reference; only for relative motion; None: best,
+        but first for frames handed in, which come one by one
+    strength: factor of the deltas; smooth: 0..1, see Motion.smooth
+    start, end: seconds of the driver; fps: frames per second of the result (None: the driver's)
+    size: side of the crop in px; the whole photo keeps its own size
+    renderer: "warp": the photo itself moves; "decode": the paper's; None: warp where the model can
+    view: "full": the whole photo; "crop": the face alone; None: full with warp, crop with decode
+    refiner: of warp, a shipped name or a folder; "none": the warp as it is
+    """
+
+    motion: str = "relative"
+    reference: str | int | None = None
+    strength: float = 1.0
+    smooth: float = 0.0
+    start: float = 0.0
+    end: float | None = None
+    fps: Fraction | float | None = None
+    size: int = 256
+    renderer: str | None = None
+    view: str | None = None
+    refiner: str = "warp"
+
+    def __post_init__(self) -> None:
+        if self.fps is not None:
+            object.__setattr__(self, "fps", Fraction(str(self.fps)))
+        if self.motion not in ("relative", "absolute"):
+            raise UserError(f"motion {self.motion!r} is not known: use relative or absolute")
+        if not math.isfinite(self.strength) or abs(self.strength) > 10:
+            raise UserError(f"strength {self.strength} is out of range: use -10 to 10")
+        if not 0 <= self.smooth <= 1:
+            raise UserError(f"smooth {self.smooth} is out of range: use 0 to 1")
+        if not self.start >= 0 or (self.end is not None and not self.end > self.start):
+            raise UserError(f"start {self.start:g} s and end {self.end} s leave nothing: use 0 <= start < end")
+        if not 16 <= self.size <= 2048 or self.size % 2:
+            raise UserError(f"size {self.size} is not possible: use an even number from 16 to 2048")
+        if self.fps is not None and not Fraction(1, 10) <= self.fps <= 240:
+            raise UserError(f"{self.fps} frames per second is out of range: use 0.1 to 240")
+
+    @property
+    def streams(self) -> bool:
+        """Whether a frame of the result depends on no later frame of the driver."""
+        return self.motion == "relative" and self.reference == "first" and self.smooth == 0
