@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaegan.adjust import Adjustment
 from vaegan.errors import UserError
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.notes import Note, faces_notes, pose_notes, reference_notes
@@ -177,13 +178,13 @@ class Transfer:
 
     def _as_it_comes(self) -> Generator[Frame, None, Outcome]:
         """One pass: every batch of the driver is drawn as soon as it is encoded."""
-        recorder, strength = MotionRecorder(self.model, self.rate), np.float32(self.settings.strength)
+        recorder, adjust = MotionRecorder(self.model, self.rate), Adjustment(self.settings)
         for batch in self._watch(self.settings.size if self.show_driver else 0):
             unknown = recorder.reference_pose is None
             steps = recorder.add(batch)
             notes = self._pose_notes(recorder.reference_pose) if unknown else ()
             pictures = (frame.picture for frame in batch)
-            yield from self._draw(steps, steps.deltas * strength, steps.placement * strength, pictures, notes)
+            yield from self._draw(steps, *adjust(steps), pictures, notes)
         return Outcome(recorder.motion(), recorder.reference_pose)
 
     def _from_motion(self, motion: Motion, recorder: MotionRecorder | None) -> Generator[Frame, None, Outcome]:
@@ -193,12 +194,12 @@ class Transfer:
         motion = motion.relative_to(choose_reference(motion, s.reference, self.photo.z, read))
         pose = motion.pose[motion.found].mean(0) if s.motion == "absolute" else motion.pose[motion.reference]
         notes = self._reference_notes(motion, read) + self._pose_notes(pose)
-        moved = motion.smooth(s.smooth)
-        moved = (moved.centred() if s.motion == "absolute" else moved) * s.strength
+        moved, adjust = motion.smooth(s.smooth), Adjustment(s)
+        moved = moved.centred() if s.motion == "absolute" else moved
         with closing(self._pictures(recorder)) as pictures:
             for at in range(0, len(motion), BATCH):
                 part = slice(at, at + BATCH)
-                yield from self._draw(motion.steps(part), moved.deltas[part], moved.placement[part], pictures, notes)
+                yield from self._draw(motion.steps(part), *adjust(moved.steps(part)), pictures, notes)
                 notes = ()
         return Outcome(motion, pose)
 

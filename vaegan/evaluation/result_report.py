@@ -102,7 +102,7 @@ def _frames(figures: ResultFigures) -> Line:
         else f"In {share:.0%} of the frames of the result no face is seen: these are broken."
     )
     if figures.driver_lost:
-        words += f" The driver's face was lost in {figures.driver_lost}: such frames repeat the last one."
+        words += f" The driver's face was lost in {figures.driver_lost}: there the photo comes to rest."
     return "Frames without a face", seen, words
 
 

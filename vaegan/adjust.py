@@ -1,0 +1,60 @@
+"""What the options make of a driver's motion, frame by frame: its strength, and how it comes to rest and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from vaegan.motion import Steps
+    from vaegan.settings import TransferSettings
+
+REST_SECONDS = 1.0
+"""In this time a motion comes to rest once the driver's face is lost, and at the latest so it comes back."""
+
+QUICKEST_SECONDS = 0.2
+"""A motion comes back in the time that the face was lost, but no quicker than this."""
+
+
+class Adjustment:
+    """From a driver's steps to what moves the photo; takes them in their order, once."""
+
+    def __init__(self, settings: TransferSettings) -> None:
+        self.strength = np.float32(settings.strength)
+        self.ease = Ease()
+
+    def __call__(self, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
+        """Deltas float32 (N, D) and placement (N, 4) for the photo."""
+        values = np.hstack([steps.deltas, steps.placement]) * self.strength
+        eased = self.ease(steps.times, values, steps.found)
+        return eased[:, :-4], eased[:, -4:]
+
+
+class Ease:
+    """Lets values come to rest at zero where nothing is found, and come back, without a jump."""
+
+    def __init__(self) -> None:
+        self.found = True
+        self.time = self.since = -np.inf
+        self.span = QUICKEST_SECONDS
+        self.start = self.last = np.float32(0)
+
+    def __call__(self, times: np.ndarray, values: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """The next values. times: seconds, rising; values: float32 (N, K); found: bool (N,)."""
+        eased = np.empty_like(values)
+        for i, (time, seen) in enumerate(zip(times, found, strict=True)):
+            if seen != self.found:
+                lost = self.time - self.since
+                self.span = REST_SECONDS if self.found else float(np.clip(lost, QUICKEST_SECONDS, REST_SECONDS))
+                self.found, self.since, self.start = seen, self.time, self.last
+            share = np.float32(_smoothstep((time - self.since) / self.span))
+            target = values[i] if seen else np.zeros_like(values[i])
+            eased[i] = target if share == 1 else self.start + share * (target - self.start)
+            self.time, self.last = time, eased[i]
+        return eased
+
+
+def _smoothstep(x: float) -> float:
+    x = min(max(x, 0.0), 1.0)
+    return x * x * (3 - 2 * x)
