@@ -13,6 +13,7 @@ from vaegan.faces.geometry import RIGID_POINTS, CropTransform, mesh_box
 from vaegan.faces.regions import IRISES, LEFT_LIDS, LIPS, RIGHT_LIDS
 from vaegan.render.canvas import Canvas
 from vaegan.render.field import at_rest, dense_field
+from vaegan.render.openings import Openings
 from vaegan.render.refiner import (
     SIZE,
     VIEW,
@@ -62,6 +63,7 @@ class Warp:
         self.shape = _batch(portrait.crop.to_crop(np.asarray(portrait.mesh, np.float64), 1.0))
         centre = region.to_crop(np.array([[portrait.crop.cx, portrait.crop.cy]]), 1.0)[0]
         self.placement = _batch([*centre, portrait.crop.side / region.side, portrait.crop.roll])
+        self.openings = Openings(self.shape[..., :2])
         self.z = _batch(portrait.z)
         self.gain = torch.ones(len(portrait.mesh), 1)
         for points, gain in GAIN.items():
@@ -76,7 +78,7 @@ class Warp:
             z = self.z + change
             decoded = self.model.decode(z).float().cpu()
             read = self.model.heads(torch.cat([self.z, z]))[0].float().cpu()
-            shapes = self._expressive(self.shape + read[1:] - read[:1])
+            shapes = self.openings.bound(self._expressive(self.shape + read[1:] - read[:1]))
             moved = torch.from_numpy(np.array(placement, np.float32))
             moved[:, :2] /= self.model.framing.scale  # from face sizes to sides of the crop
             places = moved_placement(self.placement, moved)
