@@ -21,6 +21,9 @@ FLOORS = (
 )
 """Who may import whom: a module imports from its own floor and from those below (above in this list)."""
 
+LONGEST = 350
+"""Lines of a file of the package."""
+
 
 @cache
 def sources() -> dict[str, tuple[str, ast.Module]]:
@@ -94,6 +97,10 @@ def test_no_module_imports_itself_by_a_detour():
 @pytest.mark.parametrize(("room", "other"), [("training", "evaluation"), ("evaluation", "training")])
 def test_training_and_evaluation_do_not_import_each_other(room, other):
     assert not [f"{a} -> {b}" for a, used in graph().items() for b in used if inside(a, room) and inside(b, other)]
+
+
+def test_no_file_is_long():
+    assert not {name: n for name, (text, _) in sources().items() if (n := len(text.splitlines())) > LONGEST}
 
 
 def test_transfer_needs_no_training_code():

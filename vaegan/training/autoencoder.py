@@ -17,8 +17,9 @@ from vaegan.model import FaceModel, Framing, load_model
 from vaegan.motion import delta
 from vaegan.networks import VAE, Discriminator
 from vaegan.tensors import to_float, to_uint8
+from vaegan.training.adversary import discriminator_terms, verdict
 from vaegan.training.card import model_card
-from vaegan.training.module import POSITION, Finished, TrainingModule
+from vaegan.training.module import Finished, TrainingModule, take_weights
 from vaegan.training.pca_start import start_from_pca
 from vaegan.training.schedule import learning_rate_factor
 
@@ -75,10 +76,7 @@ class Autoencoder(TrainingModule):
     def begin(self, data: pl.LightningDataModule, start_from: str | None) -> None:
         if start_from:
             start = load_model(start_from)
-            try:
-                self.vae.load_state_dict(start.vae.state_dict())
-            except RuntimeError as error:
-                raise UserError(f"start_from={start_from} has other layers than this configuration") from error
+            take_weights(self.vae, start.vae, start_from)
             self.images_before = int(start.training.get("images_seen", 0))
         elif self.pca_start:
             try:
@@ -134,13 +132,7 @@ class Autoencoder(TrainingModule):
                 drawn = torch.sigmoid(self.vae.decoder(torch.randn_like(mu)))
                 fakes = torch.cat([fakes, drawn])
             terms |= self._train_discriminator(optimizers[1], crops, fakes.detach())
-            self.discriminator.requires_grad_(False)
-            verdict, features = self.discriminator(fakes)
-            with torch.no_grad():
-                _, wanted = self.discriminator(crops)
-            terms["adversarial"] = losses.adversarial_loss(verdict, self.gan["form"])
-            terms["feature"] = losses.feature_matching([f[: len(crops)] for f in features], wanted)
-            self.discriminator.requires_grad_(True)
+            terms |= verdict(self.discriminator, crops, fakes, self.gan["form"])
             loss = loss + ramp * (
                 self.weights["adversarial"] * terms["adversarial"] + self.weights["feature"] * terms["feature"]
             )
@@ -148,11 +140,7 @@ class Autoencoder(TrainingModule):
         optimizers[0].zero_grad(set_to_none=True)
         self.manual_backward(loss)
         terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.optimizer["clip"])
-        if not torch.isfinite(terms["grad_norm"]):
-            raise UserError(
-                f"training diverged: the gradient is not finite at step {self.progress.step}; lower model.optimizer.lr "
-                "or model.weights.adversarial, and go on from the last checkpoint"
-            )
+        self.refuse_divergence(terms["grad_norm"], "model.optimizer.lr or model.weights.adversarial")
         optimizers[0].step()
         self.ema.update_parameters(self.vae)
 
@@ -167,20 +155,13 @@ class Autoencoder(TrainingModule):
 
     def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor) -> dict[str, Tensor]:
         """One step of D on real crops (N, 3, S, S) and detached fakes; returns its loss terms."""
-        penalised = self.weights["r1"] > 0 and self.progress.step % self.gan["r1_every"] == 0
-        real_input = crops.detach().requires_grad_(penalised)
-        real, _ = self.discriminator(real_input)
-        fake, _ = self.discriminator(fakes)
-        terms = {"d_loss": losses.discriminator_loss(real, fake, self.gan["form"])}
-        loss = terms["d_loss"]
-        if penalised:
-            terms["r1"] = losses.r1_penalty(real, real_input)
-            loss = loss + self.weights["r1"] * self.gan["r1_every"] * terms["r1"]
+        loss, terms = discriminator_terms(
+            self.discriminator, crops, fakes, self.gan, self.weights["r1"], self.progress.step
+        )
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         terms["d_grad_norm"] = torch.nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.optimizer["clip"])
         optimizer.step()
-        terms["d_accuracy"] = losses.d_accuracy(real.detach(), fake.detach())
         self._d_right.append(float(terms["d_accuracy"]))
         return terms
 
@@ -237,19 +218,7 @@ class Autoencoder(TrainingModule):
         return to_float(crops[np.linspace(0, len(crops) - 1, count).astype(int)], self.device)
 
     def export(self, folder: Path, run: Finished) -> Path:
-        last = run.curve[-1] if run.curve else {}
-        training = {
-            "kind": self.name,
-            "data": run.source,
-            "command": run.command,
-            "images_seen": self.images_before + self.images_seen,
-            "images_seen_in_this_run": self.images_seen,
-            "start_from": run.start_from,
-            "hours": round(run.seconds / 3600, 2),
-            "weights": self.weights,
-            "seed": run.seed,
-            "validation": {name: round(value, 4) for name, value in last.items() if name not in POSITION},
-        }
+        training = self.told(run)
         what = "VAE" if self.discriminator is None else "VAE + GAN"
         model = FaceModel(self.ema.module, self.framing, run.name, training)
         return model.save(folder / "model", card=model_card(what, run, training))

@@ -106,6 +106,30 @@ class TrainingModule(pl.LightningModule):
 
     # ---- what all of them share
 
+    def told(self, run: Finished) -> dict[str, Any]:
+        """What the model folder's config.yaml says of the training; `weights`, of the loss terms, is the subclass's."""
+        last = run.curve[-1] if run.curve else {}
+        return {
+            "kind": self.name,
+            "data": run.source,
+            "command": run.command,
+            "images_seen": self.images_before + self.images_seen,
+            "images_seen_in_this_run": self.images_seen,
+            "start_from": run.start_from,
+            "hours": round(run.seconds / 3600, 3),
+            "weights": self.weights,
+            "seed": run.seed,
+            "validation": {name: round(value, 4) for name, value in last.items() if name not in POSITION},
+        }
+
+    def refuse_divergence(self, norm: Tensor, lower: str) -> None:
+        """Raises UserError where `norm` of the gradient is not finite; `lower` names the settings to lower."""
+        if not torch.isfinite(norm):
+            raise UserError(
+                f"training diverged: the gradient is not finite at step {self.progress.step}; lower {lower}, "
+                "and go on from the last checkpoint"
+            )
+
     def count(self, images: int) -> None:
         """End a training step of `images` pictures on this process; logs `step` and `images`, the curves' x axes."""
         self.images_seen += images * self.trainer.world_size
@@ -139,3 +163,11 @@ class TrainingModule(pl.LightningModule):
         self.progress.load_state_dict(state["progress"])
         self.images_seen, self.images_before = state["images_seen"], state["images_before"]
         self._rng = state["rng"]
+
+
+def take_weights(network: nn.Module, start: nn.Module, start_from: str) -> None:
+    """Copy the weights of `start` into `network`. Raises UserError where their layers differ."""
+    try:
+        network.load_state_dict(start.state_dict())
+    except RuntimeError as error:
+        raise UserError(f"start_from={start_from} has other layers than this configuration") from error

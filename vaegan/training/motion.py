@@ -26,9 +26,10 @@ from vaegan.model import FaceModel, Framing, load_model
 from vaegan.motion import delta
 from vaegan.networks import VAE, Discriminator, Heads
 from vaegan.tensors import to_float, to_uint8
+from vaegan.training.adversary import discriminator_terms, verdict
 from vaegan.training.card import model_card
-from vaegan.training.following import heads_figures
-from vaegan.training.module import POSITION, Finished, TrainingModule
+from vaegan.training.module import Finished, TrainingModule, take_weights
+from vaegan.training.motion_figures import MotionFigures
 from vaegan.training.schedule import learning_rate_factor
 
 CHECK_EVERY = 50
@@ -94,18 +95,14 @@ class MotionAutoencoder(TrainingModule):
         self.landmarker = Landmarker(critics["jitter"]) if judged else None
         self.embedder = Embedder() if w["identity"] > 0 else None
         self.register_buffer("point_weights", losses.point_weights(), persistent=False)
-        self._frames: list[tuple[Tensor, ...]] = []
-        self._photos: tuple[Tensor, ...] | None = None
+        self.figures = MotionFigures(self.ema.module, self.perceptual, self.landmarker, self.embedder)
 
     # ---- start and end
 
     def begin(self, data: pl.LightningDataModule, start_from: str | None) -> None:
         if start_from:
             start = load_model(start_from)
-            try:
-                self.networks["vae"].load_state_dict(start.vae.state_dict())
-            except RuntimeError as error:
-                raise UserError(f"start_from={start_from} has other layers than this configuration") from error
+            take_weights(self.networks["vae"], start.vae, start_from)
             if start.has_heads:
                 self.networks["heads"].load_state_dict(start.head_maps.state_dict())
             self.images_before = int(start.training.get("images_seen", 0))
@@ -118,19 +115,7 @@ class MotionAutoencoder(TrainingModule):
         return [self.networks["vae"], self.discriminator]
 
     def export(self, folder: Path, run: Finished) -> Path:
-        last = run.curve[-1] if run.curve else {}
-        training = {
-            "kind": self.name,
-            "data": run.source,
-            "command": run.command,
-            "images_seen": self.images_before + self.images_seen,
-            "images_seen_in_this_run": self.images_seen,
-            "start_from": run.start_from,
-            "hours": round(run.seconds / 3600, 3),
-            "weights": self.weights,
-            "seed": run.seed,
-            "validation": {name: round(value, 4) for name, value in last.items() if name not in POSITION},
-        }
+        training = self.told(run)
         average = self.ema.module
         model = FaceModel(average["vae"], self.framing, run.name, training, average["heads"])
         return model.save(
@@ -192,22 +177,15 @@ class MotionAutoencoder(TrainingModule):
         ramp = self.ramp(self.gan) if w["adversarial"] + w["feature"] > 0 else 0.0
         if ramp > 0:
             shown = self._train_discriminator(optimizers[1], crops, pictures.detach())
-            self.discriminator.requires_grad_(False)
-            verdict, features = self.discriminator(pictures.contiguous(memory_format=torch.channels_last))
-            with torch.no_grad():
-                _, wanted = self.discriminator(crops)
-            self.discriminator.requires_grad_(True)
-            terms["adversarial"] = ramp * w["adversarial"] * losses.adversarial_loss(verdict, self.gan["form"])
-            terms["feature"] = ramp * w["feature"] * losses.feature_matching([f[:n] for f in features], wanted)
+            fakes = pictures.contiguous(memory_format=torch.channels_last)
+            said = verdict(self.discriminator, crops, fakes, self.gan["form"])
+            terms |= {name: ramp * w[name] * value for name, value in said.items()}
         loss = sum(terms.values())
         optimizers[0].zero_grad(set_to_none=True)
         self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.networks.parameters(), self.optimizer["clip"])
-        if self.progress.step % CHECK_EVERY == 0 and not torch.isfinite(norm):
-            raise UserError(
-                f"training diverged: the gradient is not finite at step {self.progress.step}; lower model.optimizer.lr "
-                "and go on from the last checkpoint"
-            )
+        if self.progress.step % CHECK_EVERY == 0:
+            self.refuse_divergence(norm, "model.optimizer.lr")
         optimizers[0].step()
         if self.progress.step % EMA_EVERY == 0:
             self.ema.update_parameters(self.networks)
@@ -300,82 +278,33 @@ class MotionAutoencoder(TrainingModule):
 
     def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor) -> dict[str, Tensor]:
         """One step of D on real crops (N, 3, S, S) and detached fakes; returns its loss terms."""
-        penalised = self.weights["r1"] > 0 and self.progress.step % self.gan["r1_every"] == 0
-        real_input = crops.detach().requires_grad_(penalised)
-        with torch.autocast(crops.device.type, enabled=torch.is_autocast_enabled(crops.device.type) and not penalised):
-            real, _ = self.discriminator(real_input)
-            fake, _ = self.discriminator(fakes.contiguous(memory_format=torch.channels_last))
-        terms = {"d_loss": losses.discriminator_loss(real, fake, self.gan["form"])}
-        loss = terms["d_loss"]
-        if penalised:
-            terms["r1"] = losses.r1_penalty(real, real_input)
-            loss = loss + self.weights["r1"] * self.gan["r1_every"] * terms["r1"]
+        fakes = fakes.contiguous(memory_format=torch.channels_last)
+        loss, terms = discriminator_terms(
+            self.discriminator, crops, fakes, self.gan, self.weights["r1"], self.progress.step
+        )
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         optimizer.step()
-        terms["d_accuracy"] = losses.d_accuracy(real.detach(), fake.detach())
         return terms
 
     # ---- validation
 
     def on_validation_epoch_start(self) -> None:
-        self._frames, self._photos = [], None
+        self.figures.clear()
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Figures of the averaged networks: reconstructions of stills here, motion of clips at the end."""
-        average, crops = self.ema.module, batch["crops"].contiguous(memory_format=torch.channels_last)
-        mu = average["vae"].encoder(crops)[0].float()
-        still = batch["clip"] < 0
-        frames = (~still).nonzero()[:, 0]
-        if len(frames):
-            mesh, shapes = average["heads"](mu[frames])
-            labels = batch["mesh"][frames], batch["blendshapes"][frames]
-            self._frames.append((batch["clip"][frames], mu[frames], mesh, shapes, *labels))
-        stills = (still & (batch["inside"].flatten(1).mean(1) > 0.99)).nonzero()[:, 0]
-        if not len(stills):
-            return
-        crops, mesh, shapes = crops[stills], batch["mesh"][stills], batch["blendshapes"][stills]
-        if self._photos is None:
-            self._photos = mu[stills], crops, mesh, shapes
-        pictures = self._decoded(mu[stills])
-        figures = {
-            "psnr": losses.psnr(pictures, crops).mean(),
-            "sharpness": losses.laplacian_variance(pictures).mean() / losses.laplacian_variance(crops).mean(),
-        }
-        if self.perceptual is not None:
-            figures["lpips"] = lpips_distance(self.perceptual, pictures, crops).float().mean()
-        for name, value in figures.items():
-            self.log(f"val/{name}", value, batch_size=len(stills), on_epoch=True, on_step=False, sync_dist=True)
-        self.log_position(batch_size=len(stills))
+        count, figures = self.figures.add(batch)
+        if count:
+            for name, value in figures.items():
+                self.log(f"val/{name}", value, batch_size=count, on_epoch=True, on_step=False, sync_dist=True)
+            self.log_position(batch_size=count)
 
     def on_validation_epoch_end(self) -> None:
-        if not self._frames:
-            return
-        clip, z, mesh, shapes, true_mesh, true_shapes = (torch.cat(parts) for parts in zip(*self._frames, strict=True))
-        figures = heads_figures(mesh, shapes, true_mesh, true_shapes, clip)
-        if self._photos is not None and self.landmarker is not None and self.embedder is not None:
-            with self.trainer.precision_plugin.forward_context():
-                figures |= self._stranger_figures(clip, z, true_mesh, true_shapes)
+        with self.trainer.precision_plugin.forward_context():
+            figures = self.figures.of_clips()
         for name, value in figures.items():
             self.log(f"val/{name}", value)
-
-    def _stranger_figures(self, clip: Tensor, z: Tensor, mesh: Tensor, shapes: Tensor) -> dict[str, Tensor]:
-        """Validation stills moved by validation clips, each by one frame from the clip's first."""
-        photos, crops, photo_mesh, photo_shapes = self._photos
-        generator = torch.Generator().manual_seed(0)
-        frame = torch.randint(len(z), (len(photos),), generator=generator).to(z.device)
-        first = torch.searchsorted(clip, clip[frame])
-        wanted = photo_mesh + mesh[frame] - mesh[first]
-        pictures = self._decoded(photos + delta(z[frame], z[first]))
-        _, logits = self.landmarker(pictures, wanted)
-        asked = (photo_shapes + shapes[frame] - shapes[first]).clamp(0, 1)
-        faces = self.embedder(pictures, wanted.clamp(-0.2, 1.2) * self.size)
-        real = self.embedder(crops, photo_mesh * self.size)
-        error, still = (losses.blendshape_distance(b, asked) for b in (logits.sigmoid(), photo_shapes))
-        return {
-            "stranger_identity": 1 - losses.identity_distance(faces, real),
-            "stranger_expression_error": error / still,
-        }
 
     def _decoded(self, z: Tensor) -> Tensor:
         return torch.sigmoid(self.ema.module["vae"].decoder(z).float())

@@ -10,7 +10,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vaegan import losses
 from vaegan.critics import weights_to_bfloat16
@@ -23,17 +22,12 @@ from vaegan.render.field import FACE_POINTS, at_rest, dense_field
 from vaegan.render.refiner import SIZE, Refiner, compose, in_place, mesh_in_place, pull, refiner_inputs
 from vaegan.render.refiner_folder import load_refiner, save_refiner
 from vaegan.tensors import to_uint8
-from vaegan.training.module import POSITION, Finished, TrainingModule
+from vaegan.training.module import Finished, TrainingModule, take_weights
 from vaegan.training.patch_discriminator import PatchDiscriminator
 from vaegan.training.schedule import learning_rate_factor
 from vaegan.training.warp_card import refiner_card
 from vaegan.training.warp_frames import Look, WarpFrames, stranger, varied
-
-SQUARES = (((61, 291), 0.36), ((33, 133), 0.26), ((263, 362), 0.26))
-"""Mouth, right and left eye: the points in whose middle the square lies, its side / side of the mesh box."""
-
-SQUARE = 64
-"""px of these squares."""
+from vaegan.training.warp_regions import SQUARES, attention, squares_of
 
 LOST, SHUT = 0.08, 25.0
 """What one point and one opening count at most: beyond, the landmarker has lost the face."""
@@ -117,10 +111,7 @@ class RefinerTraining(TrainingModule):
     def begin(self, data: pl.LightningDataModule, start_from: str | None) -> None:
         if start_from:
             start, about = load_refiner(start_from)
-            try:
-                self.refiner.load_state_dict(start.state_dict())
-            except RuntimeError as error:
-                raise UserError(f"start_from={start_from} has other layers than this configuration") from error
+            take_weights(self.refiner, start, start_from)
             self.images_before = int(about.get("images_seen", 0))
         self.average.load_state_dict(self.refiner.state_dict())
 
@@ -157,11 +148,7 @@ class RefinerTraining(TrainingModule):
         with torch.autocast(self.device.type, enabled=False):
             terms = self._step(partial(torch.autocast, self.device.type, torch.bfloat16, enabled=half))
         if self.progress.step % self.log_every == 0:
-            if not torch.isfinite(terms["grad_norm"]):
-                raise UserError(
-                    f"training diverged: the gradient is not finite at step {self.progress.step}; lower "
-                    "model.optimizer.lr or model.weights.adversarial, and go on from the last checkpoint"
-                )
+            self.refuse_divergence(terms["grad_norm"], "model.optimizer.lr or model.weights.adversarial")
             for name, value in terms.items():
                 self.log(f"train/{name}", value.detach(), prog_bar=name in {"loss", "lpips"}, on_epoch=False)
         self.count(self.pairs + self.strangers)
@@ -345,47 +332,5 @@ class RefinerTraining(TrainingModule):
         return np.concatenate([np.concatenate(list(to_uint8(row)), 1) for row in rows])
 
     def export(self, folder: Path, run: Finished) -> Path:
-        last = run.curve[-1] if run.curve else {}
-        about = {
-            "kind": self.name,
-            "motion_model": self._frozen["model"].id,
-            "data": run.source,
-            "command": run.command,
-            "start_from": run.start_from,
-            "images_seen": self.images_before + self.images_seen,
-            "images_seen_in_this_run": self.images_seen,
-            "hours": round(run.seconds / 3600, 2),
-            "weights": self.weights,
-            "seed": run.seed,
-            "validation": {name: round(value, 4) for name, value in last.items() if name not in POSITION},
-        }
+        about = {"motion_model": self._frozen["model"].id, **self.told(run)}
         return save_refiner(self.average, about, folder / "model", card=refiner_card(run, about))
-
-
-def squares_of(pictures: Tensor, mesh: Tensor) -> Tensor:
-    """Mouth and eyes of pictures (N, 3, S, S), all mouths first: (3 N, 3, SQUARE, SQUARE). mesh: in their sides."""
-    steps = (torch.arange(SQUARE, device=pictures.device) + 0.5) / SQUARE - 0.5
-    grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
-    face = mesh[:, :FACE_POINTS]
-    size = (face.amax(1) - face.amin(1)).amax(1)[:, None, None, None]
-    found = []
-    for points, side in SQUARES:
-        place = grid * (side * size) + mesh[:, points].mean(1)[:, None, None]
-        found.append(F.grid_sample(pictures, 2 * place - 1, "bilinear", "border", False))
-    return torch.cat(found)
-
-
-def attention(mesh: Tensor) -> Tensor:
-    """Weights (N, 1, SIZE, SIZE) of the pixels: 1 far away, 3 on the face, about 9 on mouth and eyes."""
-    steps = (torch.arange(SIZE // 4, device=mesh.device) + 0.5) / (SIZE // 4)
-    grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
-    face = mesh[:, :FACE_POINTS]
-    low, high = face.amin(1), face.amax(1)
-    size = (high - low).amax(1)[:, None, None]
-    regions = [((low + high) / 2, 0.5, 2.0)]
-    regions += [(mesh[:, points].mean(1), side / 2, 6.0) for points, side in SQUARES]
-    weights = torch.ones(len(mesh), SIZE // 4, SIZE // 4, device=mesh.device)
-    for centre, radius, weight in regions:
-        distance = (grid - centre[:, None, None]).norm(dim=-1) / (radius * size)
-        weights = weights + weight * (-distance.pow(4)).exp()
-    return F.interpolate(weights[:, None], size=(SIZE, SIZE), mode="bilinear", align_corners=False)

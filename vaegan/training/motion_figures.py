@@ -1,0 +1,92 @@
+"""Figures of a validation of the motion autoencoder: stills rebuilt, what heads read off clips, strangers moved."""
+
+import torch
+from torch import Tensor, nn
+
+from vaegan import losses
+from vaegan.critics.lpips import lpips_distance
+from vaegan.data.pack_data import Batch
+from vaegan.motion import delta
+from vaegan.training.following import heads_figures
+
+
+class MotionFigures:
+    """Collects what the averaged networks make of the batches of one validation.
+
+    Args:
+        networks: `vae` and `heads`.
+        perceptual, landmarker, embedder: critics; without the first there is no LPIPS, without both others nothing is
+            said of strangers.
+    """
+
+    def __init__(
+        self,
+        networks: nn.ModuleDict,
+        perceptual: nn.Module | None,
+        landmarker: nn.Module | None,
+        embedder: nn.Module | None,
+    ):
+        self.networks = networks
+        self.perceptual, self.landmarker, self.embedder = perceptual, landmarker, embedder
+        self.clear()
+
+    def clear(self) -> None:
+        self.frames: list[tuple[Tensor, ...]] = []
+        self.photos: tuple[Tensor, ...] | None = None
+
+    def add(self, batch: Batch) -> tuple[int, dict[str, Tensor]]:
+        """Keeps the batch's frames for `of_clips`; returns how many whole stills it has, and their figures."""
+        crops = batch["crops"].contiguous(memory_format=torch.channels_last)
+        mu = self.networks["vae"].encoder(crops)[0].float()
+        still = batch["clip"] < 0
+        frames = (~still).nonzero()[:, 0]
+        if len(frames):
+            mesh, shapes = self.networks["heads"](mu[frames])
+            labels = batch["mesh"][frames], batch["blendshapes"][frames]
+            self.frames.append((batch["clip"][frames], mu[frames], mesh, shapes, *labels))
+        stills = (still & (batch["inside"].flatten(1).mean(1) > 0.99)).nonzero()[:, 0]
+        if not len(stills):
+            return 0, {}
+        crops, mesh, shapes = crops[stills], batch["mesh"][stills], batch["blendshapes"][stills]
+        if self.photos is None:
+            self.photos = mu[stills], crops, mesh, shapes
+        pictures = self._decoded(mu[stills])
+        figures = {
+            "psnr": losses.psnr(pictures, crops).mean(),
+            "sharpness": losses.laplacian_variance(pictures).mean() / losses.laplacian_variance(crops).mean(),
+        }
+        if self.perceptual is not None:
+            figures["lpips"] = lpips_distance(self.perceptual, pictures, crops).float().mean()
+        return len(stills), figures
+
+    def of_clips(self) -> dict[str, Tensor]:
+        """Of all frames added: how well the heads follow them, and what critics say of strangers moved by them."""
+        if not self.frames:
+            return {}
+        clip, z, mesh, shapes, true_mesh, true_shapes = (torch.cat(parts) for parts in zip(*self.frames, strict=True))
+        figures = heads_figures(mesh, shapes, true_mesh, true_shapes, clip)
+        if self.photos is not None and self.landmarker is not None and self.embedder is not None:
+            figures |= self._of_strangers(clip, z, true_mesh, true_shapes)
+        return figures
+
+    def _of_strangers(self, clip: Tensor, z: Tensor, mesh: Tensor, shapes: Tensor) -> dict[str, Tensor]:
+        """Validation stills moved by validation clips, each by one frame from the clip's first."""
+        photos, crops, photo_mesh, photo_shapes = self.photos
+        generator = torch.Generator().manual_seed(0)
+        frame = torch.randint(len(z), (len(photos),), generator=generator).to(z.device)
+        first = torch.searchsorted(clip, clip[frame])
+        wanted = photo_mesh + mesh[frame] - mesh[first]
+        pictures = self._decoded(photos + delta(z[frame], z[first]))
+        _, logits = self.landmarker(pictures, wanted)
+        asked = (photo_shapes + shapes[frame] - shapes[first]).clamp(0, 1)
+        size = crops.shape[-1]
+        faces = self.embedder(pictures, wanted.clamp(-0.2, 1.2) * size)
+        real = self.embedder(crops, photo_mesh * size)
+        error, still = (losses.blendshape_distance(b, asked) for b in (logits.sigmoid(), photo_shapes))
+        return {
+            "stranger_identity": 1 - losses.identity_distance(faces, real),
+            "stranger_expression_error": error / still,
+        }
+
+    def _decoded(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(self.networks["vae"].decoder(z).float())
