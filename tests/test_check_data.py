@@ -16,7 +16,7 @@ from vaegan.data.check import check_data
 from vaegan.data.check.findings import _judged, expression_shares
 from vaegan.data.check.probe import run_probe
 from vaegan.data.check.report import write_report
-from vaegan.data.prepare.run import prepare
+from vaegan.data.prepare.prepare import prepare
 from vaegan.errors import UserError
 from vaegan.media import VideoReader, VideoWriter, encode_image, read_image
 

@@ -238,7 +238,7 @@ def test_a_renderer_of_the_photo_is_measured_in_place_at_256_px(sources, models_
 
 def test_reproduce_draws_the_papers_figures_and_tests_the_authors_guess(sources, faces, models_dir, tmp_path):
     from vaegan.evaluation.reproduce import Models, compare_claims, draw_figures
-    from vaegan.evaluation.reproduce_report import document_text, write_figures
+    from vaegan.evaluation.reproduce_report import write_document, write_figures
 
     models = Models(small_model(), small_model(), small_model(), PoolModel())
     models.vaegan.name = "small-gan"
@@ -252,7 +252,8 @@ def test_reproduce_draws_the_papers_figures_and_tests_the_authors_guess(sources,
     plan = Plan(stills=4, samples=2, clips=1, photos=1, frames=12)
     claims, found = compare_claims(models, Sources(faces, sources.clips, sources.photos), plan, silent)
     table = "| ours | 20.10 |"
-    text = document_text(claims, found, models, pictures, "vaegan reproduce", tmp_path, rival=table)
+    page = write_document(claims, found, models, pictures, "vaegan reproduce", tmp_path / "r.md", rival=table)
+    text = page.read_text()
     assert "pythae" in text and table in text
     for expected in ("small-gan", "mesh warp", "What differs from the paper", "(images/figure7.webp)", "1,280 images"):
         assert expected in text

@@ -11,8 +11,8 @@ from prepare_sources import PEOPLE, copy, cut, index_of, photos_of_people
 
 from vaegan.data.prepare import jobs as jobs_module
 from vaegan.data.prepare.merge import read_rejected
+from vaegan.data.prepare.prepare import prepare
 from vaegan.data.prepare.public_datasets import recognise
-from vaegan.data.prepare.run import prepare
 from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform, mesh_box

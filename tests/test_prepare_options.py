@@ -8,7 +8,7 @@ from prepare_sources import PEOPLE, copy, cut, index_of, people, photos_of_peopl
 
 from vaegan.data.prepare.merge import divide
 from vaegan.data.prepare.parts import CropRow
-from vaegan.data.prepare.run import prepare
+from vaegan.data.prepare.prepare import prepare
 from vaegan.data.prepare.settings import PrepareSettings, Splits, parse_framing, parse_split
 from vaegan.errors import UserError
 from vaegan.media import write_image

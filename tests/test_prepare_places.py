@@ -10,7 +10,7 @@ from prepare_sources import bytes_of, cut, people
 from typer.testing import CliRunner
 
 from vaegan.cli.prepare import app
-from vaegan.data.prepare.run import prepare
+from vaegan.data.prepare.prepare import prepare
 from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.errors import UserError
 from vaegan.media import write_image

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.progress import bar
+
 app = typer.Typer(no_args_is_help=True)
 
 
@@ -22,11 +24,8 @@ def check_data(
 
     Exit status 1 when something would spoil training.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
+    from vaegan.data.check.checked import check_data as check
     from vaegan.data.check.report import write_report
-    from vaegan.data.check.run import check_data as check
     from vaegan.errors import UserError
     from vaegan.media import check_output
 
@@ -34,13 +33,11 @@ def check_data(
         if report.suffix.lower() != ".html":
             raise UserError(f"{report}: name a file that ends in .html")
         check_output(report)
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bar() as shown:
 
         def begin(total: int):
-            task = bar.add_task("", total=total)
-            return lambda: bar.advance(task)
+            task = shown.add_task("", total=total)
+            return lambda: shown.advance(task)
 
         checked = check(folder, probe=probe, progress=begin)
     for finding in checked.findings:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from vaegan.cli.progress import progress
 
 app = typer.Typer()
 
@@ -104,23 +105,10 @@ def evaluate(
     typer.echo(f"wrote {len(written)} files to {output}: report.md, metrics.json, pictures")
 
 
-def progress(items: Iterable, what: str, total: int) -> Iterator:
-    """`items`, with a bar on stderr where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return iter(track(items, what, total=total, console=console, transient=True, disable=not console.is_terminal))
-
-
 def _data(name: str | None) -> Path | None:
-    from vaegan.data.storage import find_data_set
-    from vaegan.errors import UserError
+    from vaegan.data.storage import data_folder, find_data_set
 
-    found = find_data_set(name or "faces")
-    if name and found is None:
-        raise UserError(f"no data set '{name}': set VAEGAN_DATA to the folder that holds it, or give a path")
-    return found
+    return data_folder(name) if name else find_data_set("faces")
 
 
 def shared_folder(name: str) -> Path | None:

@@ -7,7 +7,7 @@ import importlib
 import typer
 from typer.core import TyperGroup
 
-from vaegan.cli.run import run
+from vaegan.cli.ending import run
 
 COMMANDS = {
     "annotations": "vaegan.cli.annotations",

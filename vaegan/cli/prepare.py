@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Annotated
 
 import typer
 
+from vaegan.cli.progress import bar
 from vaegan.data.prepare.settings import PrepareSettings
 
 app = typer.Typer(no_args_is_help=True)
-
-_DEFAULT = {field.name: field.default for field in fields(PrepareSettings)}
 
 
 @app.command(no_args_is_help=True)
@@ -31,9 +29,9 @@ def prepare(
     ] = "auto",
     framing: Annotated[
         str, typer.Option(help="Crop's side / face's side; whether it follows a face through a clip.")
-    ] = f"scale={_DEFAULT['scale']:g},follow={str(_DEFAULT['follow']).lower()}",
-    size: Annotated[int, typer.Option(help="Side of the stored crops, px.")] = _DEFAULT["size"],
-    fps: Annotated[float, typer.Option(help="Frames/s taken from a video, at most its own.")] = _DEFAULT["fps"],
+    ] = f"scale={PrepareSettings.scale:g},follow={str(PrepareSettings.follow).lower()}",
+    size: Annotated[int, typer.Option(help="Side of the stored crops, px.")] = PrepareSettings.size,
+    fps: Annotated[float, typer.Option(help="Frames/s taken from a video, at most its own.")] = PrepareSettings.fps,
     split: Annotated[
         str | None,
         typer.Option(
@@ -45,17 +43,19 @@ def prepare(
         str, typer.Option(help="local, or ray: Ray Data, on the cluster that RAY_ADDRESS names or on this machine.")
     ] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one a core")] = None,
-    min_px: Annotated[int, typer.Option(help="Reject smaller crops (side in the picture, px).")] = _DEFAULT["min_px"],
+    min_px: Annotated[
+        int, typer.Option(help="Reject smaller crops (side in the picture, px).")
+    ] = PrepareSettings.min_px,
     min_cover: Annotated[
         float, typer.Option(help="Reject crops of which less lies in the picture (share).")
-    ] = _DEFAULT["min_cover"],
+    ] = PrepareSettings.min_cover,
     min_sharpness: Annotated[
         float, typer.Option(help="Reject blurred crops (variance of the Laplacian at 80 px).")
-    ] = _DEFAULT["min_sharpness"],
-    min_shot: Annotated[float, typer.Option(help="Reject shorter shots, s.")] = _DEFAULT["min_shot"],
-    tracker: Annotated[str, typer.Option(help="mediapipe or own.", show_default="the best at hand")] = _DEFAULT[
-        "tracker"
-    ],
+    ] = PrepareSettings.min_sharpness,
+    min_shot: Annotated[float, typer.Option(help="Reject shorter shots, s.")] = PrepareSettings.min_shot,
+    tracker: Annotated[
+        str, typer.Option(help="mediapipe or own.", show_default="the best at hand")
+    ] = PrepareSettings.tracker,
     keep_duplicates: Annotated[bool, typer.Option(help="Keep near-duplicates of photos and shots.")] = False,
 ) -> None:
     """Turn photos, videos or a public data set into shards of face crops with an index and labels.
@@ -63,7 +63,7 @@ def prepare(
     Stopped or killed, the same command goes on where it was.
     """
     from vaegan.data.prepare.jobs import KINDS
-    from vaegan.data.prepare.run import prepare as run
+    from vaegan.data.prepare.prepare import prepare as run
     from vaegan.data.prepare.settings import parse_framing, parse_split
     from vaegan.data.storage import joined
     from vaegan.jobs import ENGINES
@@ -107,28 +107,9 @@ def prepare(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, int, int], None]]:
-    """A bar on stderr, where that is a terminal: files, crops and their rate, time that remains."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        *(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("files, {task.fields[crops]} crops, {task.fields[rate]:.0f}/s"),
-        ),
-        *(TimeElapsedColumn(), TimeRemainingColumn()),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None, crops=0, rate=0.0)
+    """A bar: files, crops and their rate, time that remains."""
+    with bar("files, {task.fields[crops]} crops, {task.fields[rate]:.0f}/s") as shown:
+        task = shown.add_task("", total=None, crops=0, rate=0.0)
         began = time.monotonic()
 
         def tell(done: int, total: int, crops: int, before: int) -> None:
@@ -136,6 +117,6 @@ def _progress() -> Iterator[Callable[[int, int, int, int], None]]:
             if done == before:
                 began = time.monotonic()
             rate = crops / max(time.monotonic() - began, 1e-3)
-            bar.update(task, completed=done, total=total, crops=crops, rate=rate)
+            shown.update(task, completed=done, total=total, crops=crops, rate=rate)
 
         yield tell

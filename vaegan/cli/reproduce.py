@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.evaluate import progress, shared_folder
+from vaegan.cli.evaluate import shared_folder
+from vaegan.cli.progress import progress
 
 app = typer.Typer()
 

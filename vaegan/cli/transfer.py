@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from vaegan.cli.run import run
+from vaegan.cli.ending import run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

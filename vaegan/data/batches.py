@@ -1,6 +1,7 @@
 """Shuffled batches of crops: stills, frames of clips, or both in a set ratio, evened out or not."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import cv2
@@ -13,23 +14,56 @@ from vaegan.data.augment import Augment, draw_seed
 from vaegan.tensors import to_float
 
 
-class CropBatches:
-    """Shuffled batches out of uint8 arrays: a gather and a conversion, no workers needed.
+class Batches(ABC):
+    """The batches of one split, float (N, 3, S, S) in [0, 1], or (N, T, C, S, S) of clips.
 
     What epoch e holds depends on (seed, e) only, so that a resumed run sees what an unbroken one would have seen.
-    Iterating yields float (N, 3, S, S) in [0, 1].
+
+    Attributes:
+        crops: uint8 (M, S, S, 3), pictures of the split, all or a sample, for figures and a start from their PCA.
+        batch: pictures or clips in one; size: of an epoch. shuffle: off for validation, where the last batch may be
+            smaller; in training an incomplete one is left out.
+        epoch: which one iterating gives. rank, world: this process's share of it.
+    """
+
+    crops: np.ndarray
+    batch: int
+    size: int
+    shuffle = True
+    epoch, rank, world = 0, 0, 1
+
+    @property
+    def pictures(self) -> int:
+        """How many there are."""
+        return len(self.crops)
+
+    @property
+    def content(self) -> list[np.ndarray]:
+        """Arrays whose hash tells the pictures from others."""
+        return [self.crops]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that iterating gives; a training does so when each of its epochs begins."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        share = self.size // self.world
+        return share // self.batch if self.shuffle else -(-share // self.batch)
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Tensor]: ...
+
+
+class CropBatches(Batches):
+    """Shuffled batches out of uint8 arrays: a gather and a conversion, no workers needed.
 
     Args:
-        crops: uint8 (N, S, S, 3); an epoch has so many.
-        shuffle: off for validation, where the last batch may be smaller; in training an incomplete one is left out.
-        flip: mirror every second crop at random.
-        limit: use only so many crops, always the same ones (0 = all).
+        crops: uint8 (N, S, S, 3), each shown once an epoch. flip: mirror every second crop at random.
+        limit: use at most this many crops, always the same ones (0 = all).
         more: uint8 (M, S, S, 3), frames of clips, which replace the share `more_share` (0..1) of each epoch. Of crops
             and frames each comes once before any comes again.
         weights, more_weights: (N,) and (M,), how often to draw each, with replacement (`balance.draw_weights`).
         augment: changes each crop by a draw of its own, a flip included.
-
-    Attributes are those of `module.Batches`; `crops` as given.
     """
 
     def __init__(
@@ -51,25 +85,13 @@ class CropBatches:
         self.more, self.more_share = more, more_share
         self.weights, self.more_weights, self.augment = weights, more_weights, augment
         self.size = min(limit or len(crops), len(crops))
-        self.epoch, self.rank, self.world = 0, 0, 1
         self._limited = None
         if shuffle and self.size < len(crops):
             self._limited = np.random.default_rng(seed).permutation(len(crops))[: self.size]
 
     @property
-    def pictures(self) -> int:
-        return len(self.crops)
-
-    @property
     def content(self) -> list[np.ndarray]:
         return [self.crops] if self.more is None else [self.crops, self.more]
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        share = self.size // self.world
-        return share // self.batch if self.shuffle else -(-share // self.batch)
 
     def __iter__(self) -> Iterator[Tensor]:
         order, turned = self._order()

@@ -7,11 +7,12 @@ The name of the cache holds a fingerprint of the shards, so that changed shards 
 import os
 import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from filelock import FileLock
@@ -112,3 +113,24 @@ def replacing(target: Path) -> Iterator[Path]:
         os.replace(path, target)
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target`, which it becomes in the end unless another process was faster; removed when
+    something goes wrong."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield unfinished
+        if not target.is_dir():
+            unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def npy_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """The head of a .npy file of uint8, which leaves room for a longer first axis: written again when that is known."""
+    file.seek(0)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)

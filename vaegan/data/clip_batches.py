@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaegan.data.augment import Augment, draw_seed
-from vaegan.data.batches import drawn, mirrored
+from vaegan.data.batches import Batches, drawn, mirrored
 from vaegan.data.clip_frames import Clips
 from vaegan.data.flow import dense_flow
 from vaegan.errors import UserError
@@ -66,23 +66,18 @@ class Pairs:
         return rows
 
 
-class ClipBatches:
-    """Shuffled batches of clips or pairs; what epoch e holds depends on (seed, e) only.
-
-    Iterating yields float (N, T, C, S, S): red, green and blue in [0, 1]; with flow C is 5, see `flow.dense_flow`.
+class ClipBatches(Batches):
+    """Shuffled batches of clips or pairs, float (N, T, C, S, S): red, green and blue in [0, 1]; with flow C is 5, see
+    `flow.dense_flow`. `crops` are all frames.
 
     Args:
         clips: where from. choose: `Windows(16)` for clips, `Pairs(0.04, 1.0)` for pairs (T = 2).
-        shuffle: off for validation, where the last batch may be smaller and nothing is changed; in training an
-            incomplete batch is left out.
         flip: mirror every second clip. augment: changes each clip by a draw of its own, its flip included.
-        flow: "none", "dis" or "farneback". limit: use only so many clips of an epoch (0 = all), evenly out of all.
+        flow: "none", "dis" or "farneback". limit: at most this many clips in an epoch (0 = all), evenly out of all.
         weights: (F,), how often each frame should come; clips are drawn, with replacement, by the mean of theirs.
 
     Raises:
         UserError: no clip is long enough.
-
-    Attributes are those of `module.Batches`; `crops` are all frames.
     """
 
     def __init__(
@@ -102,24 +97,8 @@ class ClipBatches:
         self.clips, self.batch, self.choose, self.shuffle, self.flip = clips, batch, choose, shuffle, flip
         self.seed, self.flow, self.augment, self.weights = seed, flow, augment, weights
         self.crops = clips.frames
-        self.epoch, self.rank, self.world = 0, 0, 1
         found = len(choose(clips, None))
         self.size = min(limit or found, found)
-
-    @property
-    def pictures(self) -> int:
-        return len(self.crops)
-
-    @property
-    def content(self) -> list[np.ndarray]:
-        return [self.crops]
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        share = self.size // self.world
-        return share // self.batch if self.shuffle else -(-share // self.batch)
 
     def __iter__(self) -> Iterator[Tensor]:
         generator = np.random.default_rng((self.seed, self.epoch)) if self.shuffle else None

@@ -76,7 +76,7 @@ def read_pack(
     Args:
         folder: with `pack-*.tar`. split: "train" or "val".
         frames: decode the 256 px frames, too: 200 kB each. every: of a clip's frames one in `every` is taken.
-        limit: at most so many stills and a twentieth as many clips; 0 for all. workers: threads that decode.
+        limit: at most this many stills and a twentieth as many clips; 0 for all. workers: threads that decode.
         with_stills: False leaves the stills out.
 
     Raises:

@@ -3,19 +3,18 @@
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from vaegan.data.cache import cache_root
+from vaegan.data.batches import Batches
+from vaegan.data.cache import cache_root, new_folder
+from vaegan.data.module import TrainingData
 from vaegan.data.pack import CROP, Pack, read_pack
 from vaegan.errors import UserError
 from vaegan.faces.blendshapes import MIRRORED_BLENDSHAPES
@@ -28,15 +27,13 @@ Batch = dict[str, Any]
 pairs: the last 2 * pairs rows are frames, row -2p + i and row -p + i of one clip."""
 
 
-class PackBatches:
+class PackBatches(Batches):
     """Batches of a pack; those of step s of epoch e depend on (seed, e, s) only.
 
     Args:
         pack: stills and frames. device: where the pack lies and batches are made.
         batch: pictures in one. paired: share of them that are frames in pairs, 0 to 1. steps: batches of an epoch.
         brightness, tint: standard deviations of a factor on all and of a shift of each colour, alike in a pair.
-
-    Attributes are those of `data.module.Batches`.
     """
 
     def __init__(
@@ -44,8 +41,7 @@ class PackBatches:
     ) -> None:
         self.pack, self.batch, self.steps, self.seed = pack, batch, steps, seed
         self.brightness, self.tint = brightness, tint
-        self.crops, self.pictures, self.content = pack.crops, len(pack), [pack.crops]
-        self.epoch, self.rank, self.world = 0, 0, 1
+        self.crops = pack.crops
         stills = int((pack.clip < 0).sum())
         counts = np.bincount(pack.clip[stills:]) if stills < len(pack) else np.zeros(1, int)
         firsts = stills + np.concatenate([[0], np.cumsum(counts)[:-1]])
@@ -64,9 +60,6 @@ class PackBatches:
         self._there["points"] = torch.from_numpy(MIRRORED_POINTS).to(device)
         self._there["shapes"] = torch.from_numpy(MIRRORED_BLENDSHAPES).to(device)
         return self
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.steps
@@ -134,16 +127,12 @@ def mirrored(batch: Batch, turned: Tensor, points: Tensor, shapes: Tensor) -> Ba
     }
 
 
-class PackRows:
+class PackRows(Batches):
     """Validation: every row of a pack in order, stills first, then the clips' frames."""
 
     def __init__(self, pack: Pack, batch: int) -> None:
         self.batches = PackBatches(pack, batch, 0.0, 1, 0, 0.0, 0.0)
-        self.crops, self.pictures, self.content, self.batch = pack.crops, len(pack), [pack.crops], batch
-        self.pack = pack
-
-    def __len__(self) -> int:
-        return -(-len(self.pack) // self.batch)
+        self.crops, self.batch, self.size, self.shuffle, self.pack = pack.crops, batch, len(pack), False, pack
 
     def __iter__(self) -> Iterator[Batch]:
         if not self.batches._there:
@@ -157,7 +146,7 @@ def _seed(*parts: int) -> int:
 
 
 @dataclass(kw_only=True, eq=False)
-class PackData(pl.LightningDataModule):
+class PackData(TrainingData):
     """Stills and pairs of frames of one clip with mesh, blendshapes and masks: see `Batch`."""
 
     folder: str
@@ -177,7 +166,7 @@ class PackData(pl.LightningDataModule):
     every: int
     """Of a clip's frames one in `every` is taken."""
     limit: int
-    """At most so many stills of a part and a twentieth as many clips; 0 = all."""
+    """At most this many stills of a part and a twentieth as many clips; 0 = all."""
     val_limit: int
     """Likewise of those that validate."""
     brightness: float
@@ -191,15 +180,7 @@ class PackData(pl.LightningDataModule):
     seed: int
     """Of order, flips and colours."""
 
-    def __post_init__(self) -> None:
-        super().__init__()
-        self.train: PackBatches | None = None
-        self.val: PackRows | None = None
-        self.source = ""
-
-    def setup(self, stage: str | None = None) -> None:
-        if self.train is not None:
-            return
+    def read(self) -> None:
         if self.size != CROP:
             raise UserError(f"packed parts hold crops of {CROP} px: data.size={self.size} is not possible")
         folder = Path(self.folder) if self.folder else packed(self.stills, self.clips)
@@ -211,19 +192,12 @@ class PackData(pl.LightningDataModule):
         self.val = PackRows(read_pack(folder, "val", limit=self.val_limit, workers=self.workers), self.batch)
 
     def train_dataloader(self) -> PackBatches:
-        if self.trainer is not None:
-            self.train.rank, self.train.world = self.trainer.global_rank, self.trainer.world_size
-            self.train.set_epoch(self.trainer.current_epoch)
-            if self.on_device and not self.train._there:
-                self.train.on(self.trainer.strategy.root_device)
-                self.val.batches.on(self.trainer.strategy.root_device)
-        return self.train
-
-    def val_dataloader(self) -> PackRows:
-        return self.val
+        if self.trainer is not None and self.on_device and not self.train._there:
+            self.train.on(self.trainer.strategy.root_device)
+            self.val.batches.on(self.trainer.strategy.root_device)
+        return super().train_dataloader()
 
     def facts(self) -> dict[str, Any]:
-        """What a run's record says of the data."""
         clips = int(self.train.pack.clip.max()) + 1
         facts = {"name": self.source, "size": self.size, "train": len(self.train.pack), "val": len(self.val.pack)}
         facts |= {"stills": self.train.stills, "clips": clips}
@@ -241,12 +215,6 @@ def packed(stills: dict[str, float], clips: list[str]) -> Path:
     stamp = json.dumps([stills, clips, tracker.backend.name, os.environ.get("VAEGAN_DATA", "")])
     folder = cache_root() / f"pack-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with new_folder(folder) as unfinished:
             write_pack(unfinished, stills, clips, 2**31, tracker)
-            if not folder.is_dir():  # another process may have been faster
-                unfinished.rename(folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     return folder

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 
+from vaegan.data.batches import Batches
+from vaegan.data.module import TrainingData
 from vaegan.data.pack import Pack, read_pack
 from vaegan.data.pack_data import packed
 
 
-class FrameSteps:
+class FrameSteps(Batches):
     """The steps of an epoch; the training draws its pairs of frames from `pack` itself, on the device.
 
     pack: without stills. steps: of an epoch.
@@ -21,10 +22,6 @@ class FrameSteps:
 
     def __init__(self, pack: Pack, steps: int) -> None:
         self.pack, self.steps = pack, steps
-        self.epoch, self.rank, self.world = 0, 0, 1
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.steps
@@ -34,7 +31,7 @@ class FrameSteps:
 
 
 @dataclass(kw_only=True, eq=False)
-class FramesData(pl.LightningDataModule):
+class FramesData(TrainingData):
     """Clips to draw pairs of frames from; those of the split `val` validate."""
 
     folder: str
@@ -50,15 +47,7 @@ class FramesData(pl.LightningDataModule):
     workers: int
     """Threads that decode the parts."""
 
-    def __post_init__(self) -> None:
-        super().__init__()
-        self.train: FrameSteps | None = None
-        self.val: FrameSteps | None = None
-        self.source = ""
-
-    def setup(self, stage: str | None = None) -> None:
-        if self.train is not None:
-            return
+    def read(self) -> None:
         folder = Path(self.folder) if self.folder else packed({}, self.clips)
         parts = {
             split: read_pack(folder, split, True, self.every, self.limit, self.workers, with_stills=False)
@@ -68,14 +57,7 @@ class FramesData(pl.LightningDataModule):
         self.source = f"{'+'.join(self.clips)}: {len(train.frames):,} frames of {_clips(train)} clips"
         self.train, self.val = FrameSteps(parts["train"], self.steps), FrameSteps(parts["val"], 1)
 
-    def train_dataloader(self) -> FrameSteps:
-        return self.train
-
-    def val_dataloader(self) -> FrameSteps:
-        return self.val
-
     def facts(self) -> dict[str, Any]:
-        """What a run's record says of the data."""
         train, val = self.train.pack, self.val.pack
         digest = hashlib.sha256(train.frame_mesh[::97].tobytes()).hexdigest()[:16]
         facts = {"name": self.source, "train": len(train.frames), "val": len(val.frames), "clips": _clips(train)}

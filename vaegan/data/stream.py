@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from vaegan.data.batches import CropBatches
+from vaegan.data.batches import Batches, CropBatches
 from vaegan.data.cache import resized
 from vaegan.data.format import INDEX, index_lines, read_shard
 from vaegan.data.module import FaceData
@@ -90,7 +90,8 @@ def read_shards(place: str, split: str, min_cover: float = 0.0, limit: int = 0) 
     """The shards of one split, in the order of index.csv, without their pictures.
 
     Args:
-        min_cover: leave out crops that reach further outside their source picture, 0..1. limit: only so many (0 = all).
+        min_cover: leave out crops that reach further outside their source picture, 0..1. limit: at most this many
+            (0 = all).
 
     Raises:
         UserError: there is no index, or it names no such pictures.
@@ -132,7 +133,7 @@ def _members(shard: Shard, chosen: np.ndarray, path: Path) -> list[bytes]:
 
 
 def read_crops(shards: list[Shard], size: int, limit: int = 0) -> np.ndarray:
-    """The pictures of some shards in their order, uint8 (N, size, size, 3); with `limit` only so many."""
+    """The pictures of some shards in their order, uint8 (N, size, size, 3); with `limit` at most that many."""
     crops: list[np.ndarray] = []
     for shard in shards:
         count = len(shard.keys) if not limit else min(len(shard.keys), limit - len(crops))
@@ -146,7 +147,7 @@ def _decoded(data: bytes, size: int) -> np.ndarray:
     return resized(decode_image(data), size)
 
 
-class StreamBatches:
+class StreamBatches(Batches):
     """Shuffled batches out of shards, float (N, 3, S, S) in [0, 1]; the order depends on seed and epoch only.
 
     `state_dict` and `load_state_dict` are what Lightning writes into checkpoints: a run that was stopped within an
@@ -154,15 +155,13 @@ class StreamBatches:
 
     Args:
         shards: of the training split. size: side of the crops, px. flip: mirror every second crop at random.
-        window, threads: see `StreamData`.
-
-    Attributes are those of `module.Batches`; `crops` are the first SAMPLE pictures.
+        window, threads: see `StreamData`. `crops` are the first SAMPLE pictures.
     """
 
     def __init__(self, shards: list[Shard], size: int, batch: int, *, flip: bool, seed: int, window: int, threads: int):
-        self.shards, self.size, self.batch = shards, size, batch
+        self.shards, self.px, self.batch = shards, size, batch
         self.flip, self.seed, self.window, self.threads = flip, seed, window, threads
-        self.rank, self.world, self.epoch, self.done = 0, 1, 0, 0
+        self.done = 0
         self._crops: np.ndarray | None = None
 
     @property
@@ -177,7 +176,7 @@ class StreamBatches:
     @property
     def crops(self) -> np.ndarray:
         if self._crops is None:
-            self._crops = read_crops(self.shards, self.size, SAMPLE)
+            self._crops = read_crops(self.shards, self.px, SAMPLE)
         return self._crops
 
     def set_epoch(self, epoch: int) -> None:
@@ -218,7 +217,7 @@ class StreamBatches:
         return crops
 
     def _batch(self, number: int, encoded: list[bytes], epoch: int) -> Tensor:
-        crops = np.stack([_decoded(data, self.size) for data in encoded])
+        crops = np.stack([_decoded(data, self.px) for data in encoded])
         if self.flip:
             turned = np.random.default_rng((self.seed, epoch, self.rank, number)).random(len(crops)) < 0.5
             crops[turned] = crops[turned, :, ::-1]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from rich.progress import Progress
 
-from vaegan.data.cache import built_once, cache_root, check_room, mapped, replacing
+from vaegan.data.cache import built_once, cache_root, check_room, mapped, npy_header, replacing
 from vaegan.data.format import shape_codes
 from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.data.prepare.sources import SPLIT_FOLDERS, VIDEOS
@@ -120,7 +120,7 @@ def _build(target: Path, folder: Path, files: list[Path], framed: Cropping) -> N
     with replacing(target) as path, Progress(transient=True) as progress:
         task = progress.add_task(f"finding the faces in {folder.name}", total=len(files))
         with open(path, "w+b") as out:
-            _header(out, 0, framed.size)
+            npy_header(out, (0, framed.size, framed.size, 3))
             for number, file in enumerate(files):
                 check_room(target.parent, 2**26)
                 try:
@@ -128,19 +128,12 @@ def _build(target: Path, folder: Path, files: list[Path], framed: Cropping) -> N
                 except UserError as error:
                     print(f"left out: {error}", file=sys.stderr)
                 progress.advance(task)
-            _header(out, len(rows), framed.size)
+            npy_header(out, (len(rows), framed.size, framed.size, 3))
         if not rows:
             raise UserError(f"no face found in the {len(files)} videos of {folder}: is the whole face in the picture?")
         video, shot, time, yaw, shapes = (np.array(column) for column in zip(*rows, strict=True))
         with replacing(target.with_suffix(".npz")) as table, open(table, "wb") as out:
             np.savez(out, video=video, shot=shot, time=time, yaw=yaw.astype(np.float32), shapes=shapes)
-
-
-def _header(out: BinaryIO, count: int, size: int) -> None:
-    """The head of a .npy file, which leaves room for a longer first axis: it is written again when that is known."""
-    out.seek(0)
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-    np.lib.format.write_array_header_1_0(out, header)
 
 
 def _read(path: Path, framed: Cropping, out: BinaryIO) -> list[tuple]:

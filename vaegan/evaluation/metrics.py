@@ -146,14 +146,14 @@ def correlation(result: np.ndarray, driver: np.ndarray) -> float:
     deviation there, so that an axis counts as much as the driver uses it. An axis on which the result does not move
     has r_k = 0, and so has a sequence of fewer than 3 frames (no face found).
     """
-    return _correlation(*_moments(result, driver))
+    return RunningMotion.over(result, driver).correlation()
 
 
 def gain(result: np.ndarray, driver: np.ndarray) -> float:
     """sum_k s_k b_k / sum_k s_k for series (T, K): b_k = cov(result, driver) / var(driver) is the slope of the
     regression of the result on the driver on axis k, s_k the driver's standard deviation there.
     """
-    return _gain(*_moments(result, driver))
+    return RunningMotion.over(result, driver).gain()
 
 
 class RunningMotion:
@@ -167,6 +167,14 @@ class RunningMotion:
         self.count = 0
         self._mean, self._square, self._product = np.zeros((2, axes)), np.zeros((2, axes)), np.zeros(axes)
 
+    @classmethod
+    def over(cls, result: np.ndarray, driver: np.ndarray) -> "RunningMotion":
+        """Of whole series (T, K)."""
+        moved = cls(driver.shape[1])
+        for rows in zip(result, driver, strict=True):
+            moved.add(*rows)
+        return moved
+
     def add(self, result: np.ndarray, driver: np.ndarray) -> None:
         """One row (K,) of each."""
         rows = np.stack([result, driver]).astype(np.float64)
@@ -179,38 +187,24 @@ class RunningMotion:
 
     @property
     def spread(self) -> np.ndarray:
-        """The driver's standard deviation on each axis, (K,)."""
-        return self._moments()[0]
+        """The driver's standard deviation on each axis, (K,); zeros for fewer than 3 rows."""
+        return self._spreads()[1]
 
     def correlation(self) -> float:
-        return _correlation(*self._moments())
+        result, driver = self._spreads()
+        moved = (result > 1e-9) & (driver > 1e-9)
+        return _weighted(np.divide(self._covariance(), result * driver, out=np.zeros_like(driver), where=moved), driver)
 
     def gain(self) -> float:
-        return _gain(*self._moments())
+        driver = self.spread
+        slope = np.divide(self._covariance(), driver**2, out=np.zeros_like(driver), where=driver > 1e-9)
+        return _weighted(slope, driver)
 
-    def _moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if self.count < 3:
-            return (np.zeros_like(self._product),) * 3
-        spread = np.sqrt(self._square / self.count)
-        return spread[1], spread[0], self._product / self.count
+    def _spreads(self) -> np.ndarray:
+        return np.sqrt(self._square / self.count) if self.count >= 3 else np.zeros_like(self._square)
 
-
-def _correlation(weight: np.ndarray, spread: np.ndarray, covariance: np.ndarray) -> float:
-    moved = (spread > 1e-9) & (weight > 1e-9)
-    return _weighted(np.divide(covariance, spread * weight, out=np.zeros_like(covariance), where=moved), weight)
-
-
-def _gain(weight: np.ndarray, spread: np.ndarray, covariance: np.ndarray) -> float:
-    slope = np.divide(covariance, weight**2, out=np.zeros_like(covariance), where=weight > 1e-9)
-    return _weighted(slope, weight)
-
-
-def _moments(result: np.ndarray, driver: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Standard deviations (K,) of driver and result, and their covariance; zeros for fewer than 3 frames."""
-    if len(driver) < 3:
-        return (np.zeros(driver.shape[1]),) * 3
-    a, b = result - result.mean(0), driver - driver.mean(0)
-    return np.sqrt((b * b).mean(0)), np.sqrt((a * a).mean(0)), (a * b).mean(0)
+    def _covariance(self) -> np.ndarray:
+        return self._product / max(self.count, 1)
 
 
 def _weighted(values: np.ndarray, weight: np.ndarray) -> float:
@@ -234,12 +228,10 @@ def jitter(result: Observed, driver: Observed) -> float:
 
     Over the consecutive frames in which both show a face; NaN where there are none.
     """
-    both = result.found & driver.found
-    inner = both[:-2] & both[1:-1] & both[2:]
-    if not inner.any():
-        return float("nan")
-    shake = [np.linalg.norm(np.diff(_in_eyes(seen), 2, axis=0), axis=2)[inner].mean() for seen in (result, driver)]
-    return float(shake[0] / max(shake[1], 1e-12))
+    shaken = RunningJitter()
+    for meshes in zip(*(zip(seen.mesh, seen.found, strict=True) for seen in (result, driver)), strict=True):
+        shaken.add(*(mesh if found else None for mesh, found in meshes))
+    return shaken.value()
 
 
 class RunningJitter:
@@ -271,12 +263,6 @@ class RunningJitter:
 
 def _outlines(meshes: tuple[np.ndarray, ...]) -> np.ndarray:
     return np.stack([mesh[:FACE_POINTS, :2] for mesh in meshes]).astype(np.float64)
-
-
-def _in_eyes(seen: Observed) -> np.ndarray:
-    """The face points (T, 468, 2) in units of the mean distance of the outer eye corners."""
-    points = seen.mesh[:, :FACE_POINTS, :2]
-    return points / np.nanmean(_eye_distance(seen.mesh))
 
 
 def _eye_distance(mesh: np.ndarray) -> np.ndarray:

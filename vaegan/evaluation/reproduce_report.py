@@ -37,7 +37,17 @@ def write_document(
 
     command: what was typed; shareable: whether pictures show nothing of a data set; rival: the table of the benchmark
     """
-    text = document_text(claims, found, models, pictures, command, document.parent, shareable=shareable, rival=rival)
+    text = render_page(
+        "reproduce.md",
+        claims=claims,
+        material=next(iter(found.values())).material if found else {},
+        differences=differences(models),
+        pictures={CAPTIONS[path.name]: Path(os.path.relpath(path, document.parent)).as_posix() for path in pictures},
+        left_out=list(dict.fromkeys(line for evaluation in found.values() for line in evaluation.left_out)),
+        command=command,
+        shareable=shareable,
+        rival=rival.strip(),
+    )
     with atomic_path(document) as path:
         path.write_text(text, encoding="utf-8")
     return document
@@ -49,31 +59,6 @@ def write_figures(found: dict[str, Evaluation], path: Path) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(stored, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return path
-
-
-def document_text(
-    claims: list[Claim],
-    found: dict[str, Evaluation],
-    models: Models,
-    pictures: list[Path],
-    command: str,
-    folder: Path,
-    *,
-    shareable: bool = False,
-    rival: str = "",
-) -> str:
-    """The page in Markdown; links are relative to `folder`."""
-    return render_page(
-        "reproduce.md",
-        claims=claims,
-        material=next(iter(found.values())).material if found else {},
-        differences=differences(models),
-        pictures={CAPTIONS[path.name]: Path(os.path.relpath(path, folder)).as_posix() for path in pictures},
-        left_out=list(dict.fromkeys(line for evaluation in found.values() for line in evaluation.left_out)),
-        command=command,
-        shareable=shareable,
-        rival=rival.strip(),
-    )
 
 
 def differences(models: Models) -> list[str]:

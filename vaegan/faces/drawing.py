@@ -8,6 +8,7 @@ import numpy as np
 from vaegan.faces.backend import Detection
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import head_pose, mesh_box
+from vaegan.faces.regions import INNER_LIPS, LEFT_BROW, LEFT_LIDS, OUTER_LIPS, OVAL, RIGHT_BROW, RIGHT_LIDS
 from vaegan.faces.tracker import Face
 
 HEIGHT, PANEL = 900, 330
@@ -16,20 +17,7 @@ HEIGHT, PANEL = 900, 330
 _FOUND, _REFUSED, _MESH, _IRIS, _NOSE = (60, 220, 90), (255, 120, 40), (110, 200, 255), (255, 80, 200), (255, 220, 0)
 _TEXT, _GROUND, _BAR = (235, 235, 235), (28, 30, 34), (90, 170, 255)
 
-# Chains of MediaPipe's mesh (face_mesh_connections.py): oval, eyes, outer and inner lips, each closed; brows.
-_RINGS = [
-    np.array(text.split(), int)
-    for text in (
-        "10 338 297 332 284 251 389 356 454 323 361 288 397 365 379 378 400 377 152 148 176 149 150 136 172 58 132 93 "
-        "234 127 162 21 54 103 67 109",
-        "33 246 161 160 159 158 157 173 133 155 154 153 145 144 163 7",
-        "263 466 388 387 386 385 384 398 362 382 381 380 374 373 390 249",
-        "61 146 91 181 84 17 314 405 321 375 291 409 270 269 267 0 37 39 40 185",
-        "78 95 88 178 87 14 317 402 318 324 308 415 310 311 312 13 82 81 80 191",
-        "70 63 105 66 107 55 65 52 53 46",
-        "300 293 334 296 336 285 295 282 283 276",
-    )
-]
+_RINGS = [np.array(ring) for ring in (OVAL, RIGHT_LIDS, LEFT_LIDS, OUTER_LIPS, INNER_LIPS, RIGHT_BROW, LEFT_BROW)]
 
 
 def draw_faces(image: np.ndarray, detections: list[Detection], faces: list[Face]) -> np.ndarray:

@@ -21,15 +21,15 @@ second on; between a half and that it gets a third. Hair, lettering and hands th
 around a half."""
 
 SURE_PRESENCE, NUDGES = 0.8, ((0.05, 1.0), (0.0, 0.9))
-"""At the end a new face must be one by this much, also when its region lies higher by so many sides and is so many
-times the size: presence falls then on what only looks like a face; of 3,321 faces it fell below .9 on one."""
+"""At the end a new face must be one by this much, also when its region lies higher by these sides and has these
+times the size: presence then falls on what only looks like a face; of 3,321 faces it fell below .9 on one."""
 
 SMALLEST, SMALLEST_SHARE = 20, 0.08
 """A new face that is smaller than both, in px and in heights of the picture, is none: nothing is seen of eyes then, and
 the knot of a tie is as good."""
 
 SETTLED, SETTLING_LOOKS = 0.01, 6
-"""A new face is looked at again, at most so many times, until its region moves and grows by less than this share of its
+"""A new face is looked at again, at most this many times, until its region moves and grows by less than this share of its
 side: the crop of a whole clip hangs on the first frame, and half a face behind a hand is not seen at first sight."""
 
 MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
@@ -37,8 +37,8 @@ MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
 at 25 frames/s a nod of the whole head stays below a tenth."""
 
 RETRIED_FRAMES, REMEMBERED_FRAMES = 5, 25
-"""A lost face is looked for in the very region where it was for so many frames, then still preferred to others that a
-detector finds; later the largest face is taken."""
+"""Frames for which a lost face is looked for in its last region, and for which it is then still preferred to others
+that a detector finds; later the largest face is taken."""
 
 MAX_PX = 4096
 """Larger pictures are halved until their longer side is below this; no face needs more."""

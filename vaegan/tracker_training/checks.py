@@ -23,7 +23,7 @@ class LandmarkerCheck:
     Args:
         groups: "faces", "faces-tight", "clips-dev".
         size, roi_scale: of the landmarker.
-        stills: at most so many of each kind of stills.
+        stills: the most of each kind of stills.
     """
 
     def __init__(self, groups: Mapping[str, Group], *, size: int, roi_scale: float, stills: int) -> None:

@@ -30,8 +30,8 @@ class TrackerData(pl.LightningDataModule):
         every: of the training clips' frames one in `every` is taken.
         workers: processes that prepare batches, beside the one that trains. seed: of what is drawn.
         landmarker: `size`, `roi_scale` and `batch` of the crops; `shares`, `negatives` and `spoiled` of
-            `LandmarkerBatches`; `check_every`, steps between held-out figures and checkpoints; `check_stills`, at most
-            so many of each kind of stills.
+            `LandmarkerBatches`; `check_every`, steps between held-out figures and checkpoints; `check_stills`, the
+            most of each kind of stills.
         detector: `size` and `batch` of the pictures; `shares` and `face_px` of `Composer`; `faces` of
             `DetectorBatches`; `min_score`, `check_every`, `check_pictures` of its check.
         presence: `samples`; `negatives`, their share; `min_score` of the detections that are asked whether they fool

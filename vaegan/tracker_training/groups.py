@@ -12,8 +12,6 @@ import hashlib
 import json
 import logging
 import math
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -21,7 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vaegan.data.format import INDEX, LABELS, read_index, read_labels, read_pictures
+from vaegan.data.cache import new_folder, npy_header
+from vaegan.data.format import INDEX, LABELS, read_index, read_labels, read_pictures, shape_codes
 from vaegan.errors import UserError
 from vaegan.faces.backend import Backend
 from vaegan.faces.geometry import face_region, mesh_box
@@ -156,11 +155,10 @@ def _built(name: str, data: Path, cache: Path, every: int) -> Path:
 
 
 def _write(samples: Iterator[Sample], folder: Path, side: int) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        lists: dict[str, list] = {k: [] for k in ("sizes", "split", "sequence", "mesh", "owner", "blendshapes")}
-        with open(temporary / "pixels", "wb") as pixels:
+    lists: dict[str, list] = {k: [] for k in ("sizes", "split", "sequence", "mesh", "owner", "blendshapes")}
+    with new_folder(folder) as unfinished:
+        with open(unfinished / "images.npy", "w+b") as pixels:
+            npy_header(pixels, (0, side, side, 3))
             for n, sample in enumerate(samples):
                 height, width = sample.image.shape[:2]
                 padded = np.zeros((side, side, 3), np.uint8)
@@ -172,29 +170,11 @@ def _write(samples: Iterator[Sample], folder: Path, side: int) -> None:
                 for mesh, blendshapes in zip(sample.meshes, sample.blendshapes, strict=True):
                     lists["mesh"].append((mesh / side - _MIDDLE).astype(np.float16))
                     lists["owner"].append(n)
-                    lists["blendshapes"].append(np.rint(np.clip(blendshapes, 0, 1) * 255).astype(np.uint8))
-        _to_npy(temporary, (len(lists["sizes"]), side, side, 3))
+                    lists["blendshapes"].append(shape_codes(blendshapes))
+            npy_header(pixels, (len(lists["sizes"]), side, side, 3))
         types = {"sizes": np.int32, "split": np.uint8, "sequence": np.int32, "owner": np.int64}
         for name, values in lists.items():
-            np.save(temporary / f"{name}.npy", np.asarray(values, types.get(name)))
-        if folder.is_dir():  # another process was faster
-            shutil.rmtree(temporary)
-        else:
-            temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _to_npy(folder: Path, shape: tuple[int, ...]) -> None:
-    """Turn the streamed raw pixels into an array file; its length was not known before."""
-    raw = np.memmap(folder / "pixels", np.uint8, "r", shape=shape)
-    target = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
-    for start in range(0, shape[0], 1024):
-        target[start : start + 1024] = raw[start : start + 1024]
-    target.flush()
-    del raw, target
-    (folder / "pixels").unlink()
+            np.save(unfinished / f"{name}.npy", np.asarray(values, types.get(name)))
 
 
 def _still_files(folder: Path) -> list[Path]:

@@ -5,26 +5,20 @@ from torch import Tensor, nn
 
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import FACE_POINTS
+from vaegan.faces.regions import BROWS, EYES, LIPS
 
 OUTER_EYES = (33, 263)
 FOREHEAD, CHIN = 10, 152
-
-# Rings and lines of MediaPipe's mesh (face_mesh_connections.py) where a pixel of error shows.
-_EYES = """33 7 163 144 145 153 154 155 133 173 157 158 159 160 161 246
-263 249 390 373 374 380 381 382 362 398 384 385 386 387 388 466 468 469 470 471 472 473 474 475 476 477"""
-_LIPS = """61 146 91 181 84 17 314 405 321 375 291 409 270 269 267 0 37 39 40 185
-78 95 88 178 87 14 317 402 318 324 308 415 310 311 312 13 82 81 80 191"""
-_BROWS = "70 63 105 66 107 55 65 52 53 46 300 293 334 296 336 285 295 282 283 276"
 
 # Inner lips and eyelids above and below: their distance is what a blink or a word is.
 OPENINGS = ((13, 14), (82, 87), (312, 317), (159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373))
 
 
-def point_weights() -> Tensor:
+def coordinate_weights() -> Tensor:
     """Weight (478, 3) of each coordinate: eyes and lips 3, brows 2, others 1; half of that for z; mean 1."""
     weights = torch.ones(478, 3)
-    for text, weight in ((_BROWS, 2.0), (_LIPS, 3.0), (_EYES, 3.0)):
-        weights[[int(i) for i in text.split()]] = weight
+    for points, weight in ((BROWS, 2.0), (LIPS, 3.0), (EYES, 3.0)):
+        weights[list(points)] = weight
     weights[:, 2] /= 2
     return weights / weights.mean()
 

@@ -16,7 +16,7 @@ from vaegan.tensors import to_float
 from vaegan.tracker_training.card import part_rows, tracker_card
 from vaegan.tracker_training.data import TrackerData
 from vaegan.tracker_training.groups import TRAIN
-from vaegan.tracker_training.losses import blendshape_weights, detector_losses, landmarker_losses, point_weights
+from vaegan.tracker_training.losses import blendshape_weights, coordinate_weights, detector_losses, landmarker_losses
 from vaegan.tracker_training.presence import fit_presence_head
 from vaegan.tracker_training.samples import fit_mesh_model
 from vaegan.training.module import POSITION, Finished, TrainingModule
@@ -71,7 +71,7 @@ class TrackerTraining(TrainingModule):
         self.averages = nn.ModuleDict(averages).requires_grad_(False)
         self.lengths = {part: s["samples"] // s["batch"] for part, s in trained.items()} or {"presence": 1}
         self.steps = sum(self.lengths.values())
-        self.register_buffer("point_weights", point_weights())
+        self.register_buffer("point_weights", coordinate_weights())
         self.register_buffer("blendshape_weights", torch.ones(52))
         self.start: Path | None = None
         self.fitted: dict[str, float] = {}

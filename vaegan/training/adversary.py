@@ -8,20 +8,23 @@ from torch import Tensor, nn
 from vaegan import losses
 
 
+def is_penalised(gan: dict[str, Any], r1: float, step: int) -> bool:
+    """Whether D's loss has the R1 penalty at this step."""
+    return r1 > 0 and step % gan["r1_every"] == 0
+
+
 def discriminator_terms(
     discriminator: nn.Module, crops: Tensor, fakes: Tensor, gan: dict[str, Any], r1: float, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """D's loss on real crops (N, 3, S, S) and detached fakes, and its terms.
 
     Args:
-        gan: `form` of the loss, `r1_every`: steps between two R1 penalties of weight `r1`, which need full precision.
+        gan: `form` of the loss, `r1_every`: steps between two R1 penalties of weight `r1`.
     """
-    penalised = r1 > 0 and step % gan["r1_every"] == 0
+    penalised = is_penalised(gan, r1, step)
     real_input = crops.detach().requires_grad_(penalised)
-    device = crops.device.type
-    with torch.autocast(device, enabled=torch.is_autocast_enabled(device) and not penalised):
-        real, _ = discriminator(real_input)
-        fake, _ = discriminator(fakes)
+    real, _ = discriminator(real_input)
+    fake, _ = discriminator(fakes)
     terms = {"d_loss": losses.discriminator_loss(real, fake, gan["form"])}
     loss = terms["d_loss"]
     if penalised:

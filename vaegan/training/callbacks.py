@@ -47,7 +47,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class CheckpointsWithinEpochs(pl.Callback):
-    """Saves every so many steps where the data can go on within an epoch, as streams can: theirs last for hours.
+    """Saves within an epoch where the data can go on there, as streams can: their epochs last for hours.
 
     Args:
         every: steps between two checkpoints; 0: only at the end of an epoch.

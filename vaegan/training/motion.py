@@ -26,7 +26,7 @@ from vaegan.model import FaceModel, Framing, load_model
 from vaegan.motion import delta
 from vaegan.networks import VAE, Discriminator, Heads
 from vaegan.tensors import to_float, to_uint8
-from vaegan.training.adversary import discriminator_terms, verdict
+from vaegan.training.adversary import discriminator_terms, is_penalised, verdict
 from vaegan.training.card import model_card
 from vaegan.training.module import Finished, TrainingModule, take_weights
 from vaegan.training.motion_figures import MotionFigures
@@ -279,9 +279,10 @@ class MotionAutoencoder(TrainingModule):
     def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor) -> dict[str, Tensor]:
         """One step of D on real crops (N, 3, S, S) and detached fakes; returns its loss terms."""
         fakes = fakes.contiguous(memory_format=torch.channels_last)
-        loss, terms = discriminator_terms(
-            self.discriminator, crops, fakes, self.gan, self.weights["r1"], self.progress.step
-        )
+        r1, step, device = self.weights["r1"], self.progress.step, crops.device.type
+        half = torch.is_autocast_enabled(device) and not is_penalised(self.gan, r1, step)
+        with torch.autocast(device, enabled=half):
+            loss, terms = discriminator_terms(self.discriminator, crops, fakes, self.gan, r1, step)
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         optimizer.step()

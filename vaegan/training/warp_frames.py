@@ -25,7 +25,7 @@ CHUNK = 512
 """Frames looked at together before training."""
 
 CANDIDATES = 3
-"""Of so many frames of the clip the one furthest from the photo is the target, as often as `far` says."""
+"""Of this many frames of the clip, take the one furthest from the photo as target, as often as `far` says."""
 
 
 @dataclass

@@ -3,7 +3,7 @@
 pictures and videos (looked at one by one) -> findings (sentences) -> report (JSON, PNG, HTML).
 """
 
+from vaegan.data.check.checked import Checked, check_data
 from vaegan.data.check.findings import Finding
-from vaegan.data.check.run import Checked, check_data
 
 __all__ = ["Checked", "Finding", "check_data"]

@@ -65,24 +65,20 @@ class Looked:
         """
         square = middle_square(image)
         small = square.crop(image, SHARPNESS_PX)
-        self.key.append(key)
-        self.where.append(where)
-        self.split.append(split)
-        self.source.append(source)
-        self.person.append(person)
-        self.group.append(group)
-        self.native_px.append(square.side if native_px is None else native_px)
-        self.cover.append(cover)
-        self.sharpness.append(sharpness(small))
-        self.light.append(float(small.mean()))
-        self.grey.append(is_grey(small))
-        self.hashes.append(perceptual_hash(square.crop(image, 96)))
         yaw, pitch = (np.nan, np.nan) if pose is None else pose
-        self.yaw.append(yaw)
-        self.pitch.append(pitch)
+        row = {"key": key, "where": where, "split": split, "source": source, "person": person, "group": group}
+        row |= {
+            "native_px": square.side if native_px is None else native_px,
+            "cover": cover,
+            "yaw": yaw,
+            "pitch": pitch,
+        }
+        row |= {"sharpness": sharpness(small), "light": float(small.mean()), "grey": is_grey(small)}
+        row["hashes"] = perceptual_hash(square.crop(image, 96))
         for measure in (expression.smile, expression.mouth, expression.eyes):
-            column = getattr(self, measure.__name__)
-            column.append(np.nan if shapes is None else float(measure(shapes)))
+            row[measure.__name__] = np.nan if shapes is None else float(measure(shapes))
+        for name, value in row.items():
+            getattr(self, name).append(value)
         if probe:
             self.probed.append(len(self.key) - 1)
             self.thumbnails.append(square.crop(image, PROBE_PX))

@@ -18,7 +18,7 @@ from vaegan.faces.tracker import FaceTracker
 from vaegan.media import decode_image, read_image
 
 LABELLED_PHOTOS = 1000
-"""Of a folder without labels so many pictures are shown to the landmarker, if there is one."""
+"""Pictures of a folder without labels that the landmarker sees, if there is one."""
 
 MAX_YAW_APART = 4.0
 """Degrees, median; labels in their right order agree within one."""

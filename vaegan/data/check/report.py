@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vaegan.data.check.run import Checked
+from vaegan.data.check.checked import Checked
 from vaegan.data.check.sheets import contact_sheets
 from vaegan.media import atomic_path, decode_image, write_image
 from vaegan.reports import chart, png, write_page

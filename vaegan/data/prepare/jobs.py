@@ -27,7 +27,7 @@ PHOTOS_PER_JOB = 32
 """One to two seconds of work: what a kill may cost, and how evenly the work spreads."""
 
 RANGE = 60.0
-"""Longer videos are worked on in ranges of so many seconds, side by side: a shot ends where its range does."""
+"""Seconds of a range: longer videos are worked on in ranges, side by side; a shot ends where its range does."""
 LONG_BYTES = 4_000_000
 """Smaller files are not opened to see how long they last."""
 _SEEKABLE = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".3gp"}

@@ -94,18 +94,15 @@ def plain(root: Path, source: str, kind: str) -> Listing:
         frames = sorted({(path.parent, name.parent) for path, name in photos}, key=lambda entry: str(entry[1]))
         videos = videos + [entry for entry in frames if not single]
     listing = Listing(kind if kind != "auto" else "photos" if not videos else "videos" if not photos else "mixed")
-    if kind != "videos":
-        people = {_inner(name)[-1:] for _, name in photos}
-        for path, name in photos:
-            folder = _inner(name)[-1:]
+    for taken, items, files, level in (
+        (kind != "videos", listing.photos, photos, slice(-1, None)),
+        (kind != "photos", listing.videos, videos, slice(1)),
+    ):
+        people = {_inner(name)[level] for _, name in files}
+        for path, name in files if taken else ():
+            folder = _inner(name)[level]
             person = named_person(folder[0]) if folder and len(people) > 1 else f"{source}:{name}"
-            listing.photos.append(Item(str(path), str(name), source, person, _split_folder(name)))
-    if kind != "photos":
-        people = {_inner(name)[:1] for _, name in videos}
-        for path, name in videos:
-            folder = _inner(name)[:1]
-            person = named_person(folder[0]) if folder and len(people) > 1 else f"{source}:{name}"
-            listing.videos.append(Item(str(path), str(name), source, person, _split_folder(name)))
+            items.append(Item(str(path), str(name), source, person, _split_folder(name)))
     return listing
 
 

@@ -121,7 +121,7 @@ class Shots:
 
 
 def _colours(image: np.ndarray) -> np.ndarray:
-    """Histogram (8, 8, 8) of the colours of every so many-th pixel."""
+    """Histogram (8, 8, 8) of the colours of evenly spaced pixels."""
     step = max(1, min(image.shape[:2]) // 90)
     pixels = np.ascontiguousarray(image[::step, ::step])
     histogram = cv2.calcHist([pixels], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3)
