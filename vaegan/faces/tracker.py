@@ -29,8 +29,8 @@ SMALLEST, SMALLEST_SHARE = 20, 0.08
 the knot of a tie is as good."""
 
 SETTLED, SETTLING_LOOKS = 0.01, 6
-"""A new face is looked at again, at most this many times, until its region moves and grows by less than this share of its
-side: the crop of a whole clip hangs on the first frame, and half a face behind a hand is not seen at first sight."""
+"""A new face is looked at again until its region moves and grows by less than the first, a share of its side, at most
+the second times: a clip's crop hangs on its first frame, and half a face behind a hand is not seen at first sight."""
 
 MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
 """More movement than this between frames, in face sizes and as a ratio of sizes, is a cut or a lost face, not a head:
