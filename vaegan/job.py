@@ -109,15 +109,7 @@ def transfer(
 
     board = Storyboard()
     measure = _measure(run) if report is not None else None
-    video = VideoWriter(
-        output,
-        width,
-        height,
-        run.rate,
-        audio_from=driver if audio else None,
-        audio_start=start,
-        audio_end=end,
-    )
+    video = VideoWriter(output, width, height, run.rate, driver if audio else None, start, end)
     began = time.perf_counter()
     done, total = 0, run.expected and run.expected * (2 if run.reads_first else 1)
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.progress import Progress
 
 from vaegan.data.format import Entry, read_pictures, set_fingerprint
 from vaegan.errors import UserError
+from vaegan.media import atomic_path
 
 T = TypeVar("T")
 
@@ -95,24 +95,13 @@ def check_room(folder: Path, needed: int) -> None:
 
 def _build(target: Path, folder: Path, entries: list[Entry], size: int) -> None:
     check_room(target.parent, len(entries) * size * size * 3)
-    with replacing(target) as path, Progress(transient=True) as progress:
+    with atomic_path(target) as path, Progress(transient=True) as progress:
         array = np.lib.format.open_memmap(path, "w+", np.uint8, (len(entries), size, size, 3))
         task = progress.add_task(f"decoding {folder.name}", total=len(entries))
         for position, image in read_pictures(folder, entries):
             array[position] = resized(image, size)
             progress.advance(task)
         array.flush()
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target`, which it becomes in the end; removed when something goes wrong."""
-    path = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        yield path
-        os.replace(path, target)
-    finally:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vaegan.data.cache import built_once, cache_root, replacing
+from vaegan.data.cache import built_once, cache_root
 from vaegan.data.format import STEPS, mesh_codes, shape_codes
 from vaegan.errors import UserError
 from vaegan.faces.tracker import Face, FaceTracker
-from vaegan.media import IMAGE_SUFFIXES, VideoReader, read_image
+from vaegan.media import IMAGE_SUFFIXES, VideoReader, atomic_path, read_image
 
 FORMAT = 1
 """Counts up when what is cached changes."""
@@ -60,7 +60,7 @@ def _label(path: Path, tracker: FaceTracker, target: Path) -> None:
         found.append(face is not None)
         meshes.append(np.zeros((478, 3), np.int16) if face is None else mesh_codes(face.mesh / height))
         shapes.append(np.zeros(52, np.uint8) if face is None else shape_codes(face.blendshapes))
-    with replacing(target) as temporary, open(temporary, "wb") as file:
+    with atomic_path(target) as temporary, open(temporary, "wb") as file:
         np.savez(file, mesh=np.stack(meshes), blendshapes=np.stack(shapes), found=np.array(found))
 
 

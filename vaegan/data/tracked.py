@@ -15,14 +15,14 @@ from typing import BinaryIO
 import numpy as np
 from rich.progress import Progress
 
-from vaegan.data.cache import built_once, cache_root, check_room, mapped, npy_header, replacing
+from vaegan.data.cache import built_once, cache_root, check_room, mapped, npy_header
 from vaegan.data.format import shape_codes
 from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.data.prepare.sources import SPLIT_FOLDERS, VIDEOS
 from vaegan.data.prepare.video import Shots
 from vaegan.errors import UserError
 from vaegan.faces.geometry import head_pose
-from vaegan.media import VideoReader
+from vaegan.media import VideoReader, atomic_path
 
 FORMAT = 1
 """Counts up when what is cached changes."""
@@ -117,7 +117,7 @@ def _load(target: Path, size: int) -> Tracked | None:
 
 def _build(target: Path, folder: Path, files: list[Path], framed: Cropping) -> None:
     rows: list[tuple] = []
-    with replacing(target) as path, Progress(transient=True) as progress:
+    with atomic_path(target) as path, Progress(transient=True) as progress:
         task = progress.add_task(f"finding the faces in {folder.name}", total=len(files))
         with open(path, "w+b") as out:
             npy_header(out, (0, framed.size, framed.size, 3))
@@ -132,7 +132,7 @@ def _build(target: Path, folder: Path, files: list[Path], framed: Cropping) -> N
         if not rows:
             raise UserError(f"no face found in the {len(files)} videos of {folder}: is the whole face in the picture?")
         video, shot, time, yaw, shapes = (np.array(column) for column in zip(*rows, strict=True))
-        with replacing(target.with_suffix(".npz")) as table, open(table, "wb") as out:
+        with atomic_path(target.with_suffix(".npz")) as table, open(table, "wb") as out:
             np.savez(out, video=video, shot=shot, time=time, yaw=yaw.astype(np.float32), shapes=shapes)
 
 

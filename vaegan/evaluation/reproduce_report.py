@@ -8,7 +8,7 @@ from vaegan.evaluation.evaluate import Evaluation
 from vaegan.evaluation.reproduce import Claim, Models
 from vaegan.media import atomic_path
 from vaegan.model import FaceModel
-from vaegan.reports import render_page
+from vaegan.reports import write_page
 
 PAPER = {"images": 250_000, "epochs": 30}
 """What the paper trains on: faces of IMDB-WIKI, and how often it sees them."""
@@ -37,7 +37,8 @@ def write_document(
 
     command: what was typed; shareable: whether pictures show nothing of a data set; rival: the table of the benchmark
     """
-    text = render_page(
+    return write_page(
+        document,
         "reproduce.md",
         claims=claims,
         material=next(iter(found.values())).material if found else {},
@@ -48,9 +49,6 @@ def write_document(
         shareable=shareable,
         rival=rival.strip(),
     )
-    with atomic_path(document) as path:
-        path.write_text(text, encoding="utf-8")
-    return document
 
 
 def write_figures(found: dict[str, Evaluation], path: Path) -> Path:

@@ -64,15 +64,8 @@ def in_words(figures: ResultFigures, run: Transfer) -> list[Line]:
     """(what, figure, words) of everything that was measured."""
     lines = [_person(figures, run), _frames(figures), _gap(figures, run)]
     lines += [
-        _moved("Head", "turns", figures.pose_r, figures.pose_gain, run, (figures.pose_spread, STILL_DEGREES)),
-        _moved(
-            "Expression",
-            "changes",
-            figures.expression_r,
-            figures.expression_gain,
-            run,
-            (figures.expression_spread, STILL_EXPRESSION),
-        ),
+        _moved("Head", "turns", "pose", figures, run, STILL_DEGREES),
+        _moved("Expression", "changes", "expression", figures, run, STILL_EXPRESSION),
         _smile(figures),
         _steadiness(figures),
     ]
@@ -119,9 +112,8 @@ def _gap(figures: ResultFigures, run: Transfer) -> Line:
     return "Pose of photo against driver", f"yaw {yaw:+.0f}°, pitch {pitch:+.0f}°, roll {roll:+.0f}°", words
 
 
-def _moved(
-    what: str, verb: str, r: float | None, gain: float | None, run: Transfer, spread: tuple[float | None, float]
-) -> Line | None:
+def _moved(what: str, verb: str, name: str, figures: ResultFigures, run: Transfer, still: float) -> Line | None:
+    r, gain, spread = (getattr(figures, f"{name}_{figure}") for figure in ("r", "gain", "spread"))
     if r is None or gain is None:
         return None
     strength = run.settings.strength
@@ -131,7 +123,7 @@ def _moved(
     against = " the other way" * (gain * strength < 0)
     words = f"The {what.lower()} {follows} the driver's, and {verb} {abs(gain):.2f} times as far{against}; "
     words += f"asked for: {strength:g}."
-    if spread[0] is not None and spread[0] < spread[1]:
+    if spread is not None and spread < still:
         words += f" But the driver's own {what.lower()} hardly {verb}, so that this says little."
     return f"{what} follows", f"r {r:.2f}, gain {gain:.2f}", words
 

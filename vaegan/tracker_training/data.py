@@ -89,30 +89,16 @@ class TrackerData(pl.LightningDataModule):
         """The batches `start`..`start + count - 1` of a part."""
         s = self.parts[part]
         if part == "detector":
+            composer = Composer(self.drawn(part), TRAIN, s["shares"], s["size"], s["face_px"])
             return DetectorBatches(
-                Composer(self.drawn(part), TRAIN, s["shares"], s["size"], s["face_px"]),
-                faces=s["faces"],
-                batch=s["batch"],
-                seed=self.seed,
-                start=start,
-                count=count,
+                composer, faces=s["faces"], batch=s["batch"], seed=self.seed, start=start, count=count
             )
         return self._crops(s["negatives"], self.seed, start, count)
 
     def _crops(self, negatives: float, seed: int, start: int, count: int) -> LandmarkerBatches:
-        s = self.parts["landmarker"]
-        return LandmarkerBatches(
-            self.drawn("landmarker"),
-            size=s["size"],
-            roi_scale=s["roi_scale"],
-            batch=s["batch"],
-            shares=s["shares"],
-            negatives=negatives,
-            spoiled=s["spoiled"],
-            seed=seed,
-            start=start,
-            count=count,
-        )
+        s = {name: self.parts["landmarker"][name] for name in ("size", "roi_scale", "batch", "shares", "spoiled")}
+        drawn = self.drawn("landmarker")
+        return LandmarkerBatches(drawn, negatives=negatives, seed=seed, start=start, count=count, **s)
 
     def check(self, part: str) -> Callable[[nn.Module], dict[str, float]]:
         """What measures a part's network on held-out pictures."""

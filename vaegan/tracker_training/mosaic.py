@@ -1,7 +1,4 @@
-"""Batches for the detector: pictures composed of several faces at many sizes on backgrounds without any.
-
-Batch k of a run is made from (seed, k) alone, so that a resumed run sees what an unbroken one would have seen.
-"""
+"""Batches for the detector: pictures composed of several faces at many sizes on backgrounds without any."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,10 +6,10 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 from numpy.random import Generator
-from torch.utils.data import Dataset
 
 from vaegan.faces.geometry import CropTransform, face_region
 from vaegan.tracker_training.augment import degrade, occlude, recolour, texture, warp
+from vaegan.tracker_training.batches import DrawnBatches
 from vaegan.tracker_training.groups import Group
 
 STRIDE = 8
@@ -276,29 +273,21 @@ def target_maps(made: Composition) -> tuple[np.ndarray, np.ndarray]:
     return heat, box
 
 
-class DetectorBatches(Dataset):
+class DetectorBatches(DrawnBatches):
     """Item k: images uint8 (B, S, S, 3), heat float32 (B, h, w), box float32 (B, 6, h, w) as of `target_maps`.
 
     Args:
         composer: makes the pictures.
         faces: how often a picture gets 0, 1, 2, ... faces, relative.
-        start, count: the batches start..start + count - 1 are offered.
     """
 
     def __init__(
         self, composer: Composer, *, faces: list[float], batch: int, seed: int, start: int, count: int
     ) -> None:
-        self.composer, self.batch = composer, batch
-        self.faces = np.array(faces) / sum(faces)
-        self.seed, self.start, self.count = seed, start, count
+        super().__init__(batch, seed, start, count)
+        self.composer, self.faces = composer, np.array(faces) / sum(faces)
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        if not 0 <= index < self.count:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, self.start + index))
+    def make(self, rng: Generator) -> dict[str, np.ndarray]:
         made = [self.composer.compose(rng, int(rng.choice(len(self.faces), p=self.faces))) for _ in range(self.batch)]
         heat, box = zip(*[target_maps(m) for m in made], strict=True)
         return {"images": np.stack([m.image for m in made]), "heat": np.stack(heat), "box": np.stack(box)}

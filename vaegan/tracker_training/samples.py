@@ -1,7 +1,4 @@
-"""Batches for the landmarker: face crops as a tracker would cut them, spoiled, with their meshes; and crops of nothing.
-
-Batch k of a run is made from (seed, k) alone, so that a resumed run sees what an unbroken one would have seen.
-"""
+"""Batches for the landmarker: face crops as a tracker cuts them, spoiled, with their meshes; and crops of nothing."""
 
 import math
 from collections.abc import Mapping
@@ -10,18 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.random import Generator
-from torch.utils.data import Dataset
 
 from vaegan.faces.blendshapes import MIRRORED_BLENDSHAPES
 from vaegan.faces.geometry import MIRRORED_POINTS, CropTransform, face_region, mirrored_mesh
-from vaegan.tracker_training.augment import (
-    any_border,
-    degrade,
-    occlude,
-    recolour,
-    texture,
-    warp,
-)
+from vaegan.tracker_training.augment import any_border, degrade, occlude, recolour, texture, warp
+from vaegan.tracker_training.batches import DrawnBatches
 from vaegan.tracker_training.groups import TRAIN, Group
 
 
@@ -79,7 +69,7 @@ class Draw:
         return self._groups[n], int(self._faces[n][at])
 
 
-class LandmarkerBatches(Dataset):
+class LandmarkerBatches(DrawnBatches):
     """Item k: crops uint8 (B, size, size, 3), mesh float32 (B, 478, 3) in sides of the crop, blendshapes float32
     (B, 52), present float32 (B,); mesh and blendshapes mean nothing where `present` is 0.
 
@@ -89,7 +79,6 @@ class LandmarkerBatches(Dataset):
         negatives: share of crops with no face in its place.
         spoiled: share of crops that are recoloured or made worse; the others stay as they are. Three in twenty of
             all are partly covered.
-        start, count: the batches start..start + count - 1 are offered.
     """
 
     def __init__(
@@ -107,16 +96,10 @@ class LandmarkerBatches(Dataset):
         count: int,
     ) -> None:
         self.draw, self.negatives, self.spoiled = Draw(groups, shares), negatives, spoiled
-        self.size, self.roi_scale, self.batch = size, roi_scale, batch
-        self.seed, self.start, self.count = seed, start, count
+        super().__init__(batch, seed, start, count)
+        self.size, self.roi_scale = size, roi_scale
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        if not 0 <= index < self.count:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, self.start + index))
+    def make(self, rng: Generator) -> dict[str, np.ndarray]:
         out = {
             "crops": np.empty((self.batch, self.size, self.size, 3), np.uint8),
             "mesh": np.zeros((self.batch, 478, 3), np.float32),

@@ -212,14 +212,8 @@ class Curve(pl.Callback):
             part: {k.removeprefix(f"{part}/"): v for k, v in logged.items() if k.startswith(f"{part}/")}
             for part in ("train", "val")
         }
-        self.rows.append(
-            {
-                "images": float(module.images_seen),
-                "step": float(module.progress.step),
-                "seconds": module.progress.seconds,
-                **parts["val"],
-            }
-        )
+        position = {"images": float(module.images_seen), "step": float(module.progress.step)}
+        self.rows.append({**position, "seconds": module.progress.seconds, **parts["val"]})
         if trainer.progress_bar_callback is None and trainer.is_global_zero:
             shown = "; ".join(f"{part}: {_told(figures)}" for part, figures in parts.items() if figures)
             print(f"{_position(trainer, module)}, {module.images_seen:,} pictures; {shown}", flush=True)

@@ -20,7 +20,7 @@ from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.data.prepare.sources import Item, Listing, plain, shards
 from vaegan.data.storage import answering, filesystem, is_url, joined
 from vaegan.errors import UserError
-from vaegan.media import VideoReader
+from vaegan.media import VideoReader, atomic_path
 
 KINDS = ("auto", "photos", "videos", *READERS, "shards")
 PHOTOS_PER_JOB = 32
@@ -90,15 +90,11 @@ def list_jobs(
             root = _unpacked(path, state / "archives" / name) if _is_archive(path) else path.resolve()
             listing = _stamped(read_source(root, name, kind))
         if not len(listing):
-            reason = (
-                f" (all {len(listing.rejected)} entries were rejected, first {_first(listing)})"
-                if listing.rejected
-                else ""
-            )
-            wanted = {"auto": "photos or videos", "photos": "photos", "videos": "videos"}.get(
-                kind, f"pictures of {kind}"
-            )
-            raise UserError(f"{given} holds no {wanted}{reason}: check the path, or name its --kind")
+            count = len(listing.rejected)
+            all_of_them = f" (all {count} entries were rejected, first {_first(listing)})" if count else ""
+            wanted = {"auto": "photos or videos", "photos": "photos", "videos": "videos"}
+            what = wanted.get(kind, f"pictures of {kind}")
+            raise UserError(f"{given} holds no {what}{all_of_them}: check the path, or name its --kind")
         rejected += [replace(entry, source=name) for entry in listing.rejected]
         lines.append(f"{given}: {_counts(listing)}, read as {listing.kind}")
         photos = listing.photos
@@ -204,27 +200,21 @@ def _unpacked(archive: Path, target: Path) -> Path:
     """
     if target.is_dir():
         return target
-    temporary = target.with_name(f".{target.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        if archive.suffix.lower() == ".zip" or zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                _check_room(archive, sum(entry.file_size for entry in file.infolist()), temporary)
-                file.extractall(temporary)  # zipfile keeps every name inside
-        else:
-            with tarfile.open(archive) as file:
-                members = [member for member in file if member.isfile() or member.isdir()]
-                _check_room(archive, sum(member.size for member in members), temporary)
-                file.extractall(temporary, members, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        what = str(error).splitlines()[0].strip(" :") if str(error) else "it is cut short"
-        raise UserError(f"{archive} cannot be unpacked ({what}): fetch it again, or unpack it yourself") from error
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    os.replace(temporary, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target, folder=True) as temporary:
+        try:
+            if archive.suffix.lower() == ".zip" or zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as file:
+                    _check_room(archive, sum(entry.file_size for entry in file.infolist()), temporary)
+                    file.extractall(temporary)  # zipfile keeps every name inside
+            else:
+                with tarfile.open(archive) as file:
+                    members = [member for member in file if member.isfile() or member.isdir()]
+                    _check_room(archive, sum(member.size for member in members), temporary)
+                    file.extractall(temporary, members, filter="data")
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+            what = str(error).splitlines()[0].strip(" :") if str(error) else "it is cut short"
+            raise UserError(f"{archive} cannot be unpacked ({what}): fetch it again, or unpack it yourself") from error
     return target
 
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from vaegan.data.format import INDEX
 from vaegan.data.storage import answering, filesystem, is_url, joined
 from vaegan.errors import UserError
+from vaegan.media import atomic_path
 
 STATE = ".prepare"
 """Folder below the output with the parts of a run that is not finished."""
@@ -85,9 +86,8 @@ class _Local:
             _refuse(str(self.out), "full", str(self.scratch))
         try:
             Path(self.parts).mkdir(parents=True, exist_ok=True)
-            temporary = self.scratch / "job.json.new"
-            temporary.write_text(asked, encoding="utf-8")
-            os.replace(temporary, job)
+            with atomic_path(job) as temporary:
+                temporary.write_text(asked, encoding="utf-8")
         except OSError as error:
             raise UserError(f"{self.out} cannot be written ({error.strerror}): choose another output") from error
 
