@@ -47,8 +47,7 @@ DECIMALS = 4
 
 @dataclass
 class ToldFace:
-    """A face as a file tells of it. mesh: (478, 3) in sides of the crop, nan where the file is silent; blendshapes:
-    (52,) likewise; columns: of index.csv."""
+    """A face in a file. mesh: (478, 3) in sides of the crop, blendshapes: (52,), both nan where it says nothing."""
 
     key: str
     mesh: np.ndarray

@@ -147,8 +147,7 @@ def mirrored(pictures: np.ndarray) -> np.ndarray:
 
 
 def drawn(count: int, wanted: int, generator: np.random.Generator, weights: np.ndarray | None = None) -> np.ndarray:
-    """`wanted` numbers below `count`: none a second time before all had their turn; with `weights` (count,) drawn by
-    them, with replacement."""
+    """`wanted` numbers below `count`, none twice before all came once; by `weights` (count,) with replacement."""
     if weights is None:
         rounds = [generator.permutation(count) for _ in range(-(-wanted // count))]
         return np.concatenate([np.empty(0, int), *rounds])[:wanted].astype(int)

@@ -106,8 +106,7 @@ def _build(target: Path, folder: Path, entries: list[Entry], size: int) -> None:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`, which it becomes in the end unless another process was faster; removed when
-    something goes wrong."""
+    """A temporary folder that becomes `target` unless another process was faster, or something goes wrong."""
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:

@@ -125,8 +125,7 @@ def _runs(labels: list) -> Iterator[tuple]:
 
 
 def _steady(times: np.ndarray, fps: float) -> Iterator[np.ndarray]:
-    """Which of the frames at `times` (s, ascending) to show at steady ticks 1/fps s apart: the nearest; one array for
-    each part without a gap."""
+    """The frames at `times` (s, ascending) nearest to steady ticks 1/fps s apart; one array a part without a gap."""
     steps = np.diff(times)
     longest = max(LONGEST_GAP, 1.5 * float(np.median(steps))) if len(steps) else LONGEST_GAP
     for part in np.split(np.arange(len(times)), np.flatnonzero(steps > longest) + 1):

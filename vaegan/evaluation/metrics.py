@@ -282,14 +282,16 @@ def keypoint_distance(result: Observed, real: Observed) -> float:
 
 def expression_distance(result: Observed, real: Observed) -> float:
     """Blendshape distance: mean |difference| over the 51 blendshapes and the frames that show both faces."""
-    both = result.found & real.found
-    return float(np.abs(result.expression - real.expression)[both].mean()) if both.any() else float("nan")
+    return _together(_apart, result, real, "expression")
 
 
 def pose_error(result: Observed, real: Observed) -> float:
     """Head-pose error: mean |difference| of yaw, pitch and roll in degrees over the frames that show both faces."""
-    both = result.found & real.found
-    return float(np.abs(result.pose - real.pose)[both].mean()) if both.any() else float("nan")
+    return _together(_apart, result, real, "pose")
+
+
+def _apart(result: np.ndarray, real: np.ndarray) -> float:
+    return float(np.abs(result - real).mean()) if len(real) else float("nan")
 
 
 def identity(embeddings: np.ndarray, photo: np.ndarray) -> float:

@@ -32,8 +32,7 @@ class Backend(Protocol):
     roi_scale: float
     """Side of the region that `landmarks` wants to see / side of the mesh box (or of a detection's box)."""
     easily_fooled: bool
-    """Whether `landmarks` may take something else, or a face on its head, for an upright one: then new faces are looked
-    at from beside and turned, too."""
+    """Whether `landmarks` may take anything else for an upright face: new ones are then also looked at askew."""
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """All faces of a uint8 (H, W, 3) picture, in any order; duplicates do no harm."""

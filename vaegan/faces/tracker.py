@@ -25,8 +25,7 @@ SURE_PRESENCE, NUDGES = 0.8, ((0.05, 1.0), (0.0, 0.9))
 times the size: presence then falls on what only looks like a face; of 3,321 faces it fell below .9 on one."""
 
 SMALLEST, SMALLEST_SHARE = 20, 0.08
-"""A new face that is smaller than both, in px and in heights of the picture, is none: nothing is seen of eyes then, and
-the knot of a tie is as good."""
+"""A new face smaller than both, in px and in heights of the picture, is none: it might be the knot of a tie."""
 
 SETTLED, SETTLING_LOOKS = 0.01, 6
 """A new face is looked at again until its region moves and grows by less than the first, a share of its side, at most

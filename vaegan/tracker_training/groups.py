@@ -62,8 +62,7 @@ CANDIDATES = 12
 """Of this many donors, take the one with the most similar mesh."""
 
 MAX_DRIFT = 0.15
-"""What the teacher says of a face that is further than this, in sides of its box, from where it must be is not learned
-from."""
+"""A face that the teacher sees further than this, in sides of its box, from where it must be is left out."""
 
 
 @dataclass(frozen=True)
@@ -258,8 +257,7 @@ def _alike(donors: list, mesh: np.ndarray, rng: np.random.Generator) -> tuple[np
 
 
 def _asked(teacher: Backend, image: np.ndarray, mesh: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Mesh and blendshapes that the teacher sees about where `mesh` is, once it has come to rest there; None where it
-    sees no face, or another."""
+    """Mesh and blendshapes that the teacher comes to rest at near `mesh`; None for no face, or another one."""
     before = face_region(mesh)
     region = before
     for _ in range(SETTLING_LOOKS):

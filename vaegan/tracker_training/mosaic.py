@@ -135,8 +135,7 @@ class Composer:
     def _paste(
         self, made: Composition, image: np.ndarray, matrix: np.ndarray, place: CropTransform, cut: float | None
     ) -> None:
-        """Draw the mapped picture; `cut`: only an ellipse with soft edges, this many face sides wide. Faces that it
-        covers become unclear, or are gone."""
+        """Draw the mapped picture, or a soft ellipse of it, `cut` face sides wide; faces below become unclear or go."""
         height, width = image.shape[:2]
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ matrix[:, :2].T + matrix[:, 2]
         least, most = corners.min(0), corners.max(0)

@@ -17,8 +17,7 @@ from vaegan.tracker_training.groups import TRAIN, Group
 
 @dataclass(frozen=True)
 class MeshModel:
-    """Upright meshes = mean (1434,) + codes @ basis (K, 1434), in sides of the mesh box around its middle; codes have
-    unit variance."""
+    """Upright meshes, in mesh boxes about their middle = mean (1434,) + codes of variance 1 @ basis (K, 1434)."""
 
     mean: np.ndarray
     basis: np.ndarray
@@ -162,8 +161,7 @@ class LandmarkerBatches(DrawnBatches):
         return self._spoil(crop, rng, other)
 
     def _background(self, rng: Generator) -> tuple[np.ndarray, CropTransform] | None:
-        """A whole picture and a region of it, turned anyhow, that no face known to the teacher touches; None where none
-        is soon found."""
+        """A whole picture and a turned region of it that no known face touches; None where none is soon found."""
         group = self.draw.groups.get("photos")
         if group is None:
             return None

@@ -20,8 +20,7 @@ from vaegan.jobs import run_jobs
 
 @dataclass
 class Summary:
-    """What came of it. pictures and people: by split; rejected: pictures or files by reason; lines: one on each source;
-    resumed: jobs that an earlier run had done."""
+    """pictures, people: by split; rejected: by reason; lines: one a source; resumed: jobs done by an earlier run."""
 
     pictures: Counter
     people: Counter

@@ -26,8 +26,7 @@ MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
 """More movement between two frames 1/25 s apart, in face sizes and as a ratio of sizes, is a jump to another face."""
 
 CUT = 0.5
-"""Bhattacharyya distance of two frames' colour histograms from which on the camera has cut: neighbours in one shot of
-the shared clips stay below 0.2."""
+"""Bhattacharyya distance of two frames' colour histograms that is a cut: within the shared clips' shots it is < 0.2."""
 
 DRIFT = 0.1
 """A fixed crop is set anew, as a new shot, when the face leaves it by more than this share of its side."""
