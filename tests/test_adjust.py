@@ -1,10 +1,18 @@
 """What options make of a motion: numbers in, numbers out."""
 
+import shutil
+
 import numpy as np
 import pytest
+from standin import save_tiny_model
 
 from vaegan.adjust import QUICKEST_SECONDS, REST_SECONDS, Adjustment, Ease
-from vaegan.motion import Steps
+from vaegan.directions import FILE, directions_of, part_rows
+from vaegan.errors import UserError
+from vaegan.model import load_model
+from vaegan.motion import Motion, Steps
+from vaegan.reference import OPENINGS, read_heads
+from vaegan.samples import shipped_motions
 from vaegan.settings import TransferSettings
 
 FPS = 25
@@ -66,6 +74,55 @@ def steps(count=20, lost=slice(0), **values):
         "heads": np.zeros((count, 0)),
     }
     return Steps(**given, **rest)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("motion64")
+
+
+@pytest.mark.parametrize(
+    ("part", "others"), [("pose", ("mouth", "eyes")), ("mouth", ("pose", "eyes")), ("eyes", ("pose", "mouth"))]
+)
+def test_a_part_of_the_motion_is_scaled_and_the_others_stay(model, part, others):
+    motion, directions = Motion.load(shipped_motions("motion64")["smiling"]), directions_of(model)
+    steps = motion.steps(slice(None))
+
+    def read(factor):
+        deltas, _ = Adjustment(TransferSettings(**{part: factor}), directions)(steps)
+        return deltas @ directions.readings.T
+
+    once, none, twice = (read(factor) for factor in (1, 0, 2))
+    rows = part_rows(part)
+    rows = rows[:2] if part == "pose" else rows  # a roll that the crop takes away is no movement
+    assert none[:, rows].std(0).mean() < 0.15 * once[:, rows].std(0).mean()
+    assert (twice - 2 * once)[:, rows].std(0).mean() < 0.15 * once[:, rows].std(0).mean()
+    for other in others:
+        rows = part_rows(other)[:2] if other == "pose" else part_rows(other)
+        assert (none - once)[:, rows].std(0).mean() < 0.15 * once[:, rows].std(0).mean(), other
+
+
+def test_without_expression_the_head_alone_moves_and_without_pose_it_stays_where_it_is(model):
+    motion, directions = Motion.load(shipped_motions("motion64")["turning"]), directions_of(model)
+    steps, z = motion.steps(slice(None)), np.zeros(model.latent_dim, np.float32)
+    deltas, placement = Adjustment(TransferSettings(expression=0), directions)(steps)
+    whole, still = (read_heads(model, z + d)[:, OPENINGS].std(0) for d in (steps.deltas, deltas))
+    assert (still < 0.2 * whole).all() and np.array_equal(placement, steps.placement)
+    deltas, placement = Adjustment(TransferSettings(pose=0), directions)(steps)
+    whole, still = (read_heads(model, z + d)[:, :2].std(0) for d in (steps.deltas, deltas))
+    assert (still < 0.2 * whole).all() and not placement.any()
+
+
+def test_a_model_without_directions_is_told_how_to_get_them(tmp_path):
+    with pytest.raises(UserError, match=r"tiny has no named directions.*use motion64"):
+        directions_of(load_model(save_tiny_model(tmp_path / "tiny")))
+
+
+def test_a_model_folder_brings_its_own_directions(model, tmp_path):
+    model.save(tmp_path / "mine")
+    shutil.copy(model.folder / FILE, tmp_path / "mine")
+    mine = load_model(tmp_path / "mine")
+    assert np.array_equal(directions_of(mine).vectors, directions_of(model).vectors)
 
 
 def test_strength_is_a_factor_of_all_that_moves():

@@ -310,6 +310,8 @@ def test_motion_of_another_model_is_refused(driver, tmp_path):
         ("motion", "sideways"),
         ("strength", float("nan")),
         ("smooth", 1.5),
+        ("mouth", 2.5),
+        ("pose", -0.1),
         ("start", -1.0),
         ("end", 0.0),
         ("fps", Fraction(0)),

@@ -1,4 +1,4 @@
-"""What the options make of a driver's motion, frame by frame: its strength, and how it comes to rest and back."""
+"""What the options make of a driver's motion, frame by frame: how much of which part, how it comes to rest and back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaegan.directions import part_rows
+
 if TYPE_CHECKING:
+    from vaegan.directions import Directions
     from vaegan.motion import Steps
     from vaegan.settings import TransferSettings
 
@@ -20,13 +23,22 @@ QUICKEST_SECONDS = 0.2
 class Adjustment:
     """From a driver's steps to what moves the photo; takes them in their order, once."""
 
-    def __init__(self, settings: TransferSettings) -> None:
+    def __init__(self, settings: TransferSettings, directions: Directions | None = None) -> None:
+        """directions: of the model, where `settings.parts` are set."""
         self.strength = np.float32(settings.strength)
-        self.ease = Ease()
+        self.directions, self.ease = directions if settings.parts else None, Ease()
+        if settings.parts:
+            self.factors = np.ones(len(directions.readings), np.float32)
+            for part, factor in settings.parts.items():
+                self.factors[part_rows(part)] = factor
 
     def __call__(self, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
         """Deltas float32 (N, D) and placement (N, 4) for the photo."""
-        values = np.hstack([steps.deltas, steps.placement]) * self.strength
+        deltas, placement = steps.deltas, steps.placement
+        if self.directions is not None:
+            deltas = self.directions.scaled(deltas, self.factors)
+            placement = placement * self.factors[part_rows("pose")[0]]
+        values = np.hstack([deltas, placement]) * self.strength
         eased = self.ease(steps.times, values, steps.found)
         return eased[:, :-4], eased[:, -4:]
 

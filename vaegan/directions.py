@@ -106,6 +106,10 @@ class Directions:
         rows = part_rows(name)
         return (deltas @ self.readings[rows].T @ self.answers[:, rows].T).astype(np.float32)
 
+    def scaled(self, deltas: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        """Deltas float32 (T, D) with what each reading reads of them times factors (M,)."""
+        return (deltas + (deltas @ self.readings.T * (factors - 1)) @ self.answers.T).astype(np.float32)
+
     def save(self, folder: str | Path) -> Path:
         """Write the file into a model folder. Raises UserError when it cannot be written."""
         from safetensors.numpy import save
@@ -164,6 +168,21 @@ def load_directions(model: str | Path) -> Directions:
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: no usable directions ({reason}); make them again") from None
+
+
+def directions_of(model: FaceModel) -> Directions:
+    """The directions of a loaded model: in its folder, or of one that ships. Raises UserError where there are none."""
+    if model.folder is not None and (model.folder / FILE).is_file():
+        found = load_directions(model.folder)
+        if found.model_id == model.id:
+            return found
+        raise UserError(f"{model.folder / FILE} is of other weights: make it again with `vaegan motion directions`")
+    try:
+        return shipped_directions(model.id)
+    except UserError:
+        what = f"model {model.name} has no named directions, which parts of a motion and absolute motion need"
+        mend = "`vaegan motion directions --model FOLDER` makes them" if model.has_heads else "use motion64"
+        raise UserError(f"{what}: {mend}") from None
 
 
 def _weights(model_id: str) -> str:

@@ -15,7 +15,7 @@ from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoWriter, check_outp
 from vaegan.notes import Note
 from vaegan.pipeline import Transfer, choose_device
 from vaegan.samples import find_driver, find_photo
-from vaegan.settings import TransferSettings
+from vaegan.settings import PARTS, TransferSettings
 from vaegan.storyboard import Storyboard
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ def transfer(
     reference: str | int | None = None,
     strength: float = 1.0,
     smooth: float = 0.0,
+    pose: float = 1.0,
+    expression: float = 1.0,
+    mouth: float = 1.0,
+    eyes: float = 1.0,
     start: float = 0.0,
     end: float | None = None,
     fps: Fraction | float | None = None,
@@ -81,8 +85,8 @@ def transfer(
 
     photo, driver: files, or names of what ships; output: None: PHOTO_DRIVER.mp4 in this folder
     model: a loaded one, a shipped name or a model folder, loaded onto `device`
-    motion, reference, strength, smooth, start, end, fps, size, renderer, view, refiner: see
-        `vaegan.settings.TransferSettings`
+    motion, reference, strength, smooth, pose, expression, mouth, eyes, start, end, fps, size, renderer, view, refiner:
+        see `vaegan.settings.TransferSettings`
     no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
     storyboard, save_motion, report: also write one picture (driver over result), the motion, a page of figures
     dry_run: check everything and say what would be done, in Result.plan
@@ -90,7 +94,9 @@ def transfer(
     on_note: called with what the user may want to mend; on_progress: with frames done and, where known, frames in all
     Raises UserError for what the user can mend; no file is left half written.
     """
-    settings = TransferSettings(motion, reference, strength, smooth, start, end, fps, size, renderer, view, refiner)
+    parts = {"pose": pose, "expression": expression, "mouth": mouth, "eyes": eyes}
+    shown = {"size": size, "renderer": renderer, "view": view, "refiner": refiner}
+    settings = TransferSettings(motion, reference, strength, smooth, **parts, start=start, end=end, fps=fps, **shown)
     photo = find_photo(photo)
     output = Path(output or f"{photo.stem}_{Path(driver).resolve().stem}.mp4")
     if isinstance(model, (str, Path)):
@@ -169,7 +175,8 @@ def _plan(
 ) -> dict[str, str]:
     s = run.settings
     count = "an unknown number of" if run.expected is None else f"about {run.expected}"
-    changes = {"strength": s.strength != 1, "smooth": s.smooth, "start": s.start, "end": s.end is not None}
+    changes = {"strength": s.strength != 1, "smooth": s.smooth, **{part: getattr(s, part) != 1 for part in PARTS}}
+    changes |= {"start": s.start, "end": s.end is not None}
     told = "".join(f", {name} {getattr(s, name):g}" for name, changed in changes.items() if changed)
     source = f", reference {s.reference}" if s.motion == "relative" else ""
     plan = {

@@ -28,7 +28,7 @@ class FaceModel:
 
     Attributes:
         name: name of the folder. id: name and a hash of the weights; motions carry it.
-        has_heads: whether `heads` can be asked.
+        has_heads: whether `heads` can be asked. folder: where it was loaded from, None for one that was made.
     """
 
     def __init__(
@@ -38,9 +38,11 @@ class FaceModel:
         name: str,
         training: Mapping[str, Any] | None = None,
         heads: Heads | None = None,
+        folder: Path | None = None,
     ):
         self.vae = vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.head_maps = None if heads is None else heads.eval().requires_grad_(False)
+        self.folder = folder
         self.framing, self.name, self.training = framing, name, dict(training or {})
 
     @property
@@ -138,4 +140,4 @@ def load_model(name: str | Path, device: str | torch.device = "cpu") -> FaceMode
     for network in (vae, heads):
         if network is not None:
             network.to(device)
-    return FaceModel(vae, framing, folder.resolve().name, config.get("training"), heads)
+    return FaceModel(vae, framing, folder.resolve().name, config.get("training"), heads, folder)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaegan.adjust import Adjustment
+from vaegan.directions import directions_of
 from vaegan.errors import UserError
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.notes import Note, faces_notes, pose_notes, reference_notes
@@ -111,6 +112,7 @@ class Transfer:
             tracker = FaceTracker()
         s = self.settings = settings or TransferSettings()
         self.model, self.tracker = model, tracker
+        self._directions = directions_of(model) if s.parts else None
         opened = self._open(driver)
         if s.reference is None:
             lasts = isinstance(opened, Motion) or opened.repeats
@@ -178,7 +180,7 @@ class Transfer:
 
     def _as_it_comes(self) -> Generator[Frame, None, Outcome]:
         """One pass: every batch of the driver is drawn as soon as it is encoded."""
-        recorder, adjust = MotionRecorder(self.model, self.rate), Adjustment(self.settings)
+        recorder, adjust = MotionRecorder(self.model, self.rate), Adjustment(self.settings, self._directions)
         for batch in self._watch(self.settings.size if self.show_driver else 0):
             unknown = recorder.reference_pose is None
             steps = recorder.add(batch)
@@ -194,7 +196,7 @@ class Transfer:
         motion = motion.relative_to(choose_reference(motion, s.reference, self.photo.z, read))
         pose = motion.pose[motion.found].mean(0) if s.motion == "absolute" else motion.pose[motion.reference]
         notes = self._reference_notes(motion, read) + self._pose_notes(pose)
-        moved, adjust = motion.smooth(s.smooth), Adjustment(s)
+        moved, adjust = motion.smooth(s.smooth), Adjustment(s, self._directions)
         moved = moved.centred() if s.motion == "absolute" else moved
         with closing(self._pictures(recorder)) as pictures:
             for at in range(0, len(motion), BATCH):

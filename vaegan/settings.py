@@ -8,6 +8,10 @@ from fractions import Fraction
 
 from vaegan.errors import UserError
 
+PARTS = ("pose", "expression", "mouth", "eyes")
+MOST = 2.0
+"""The largest factor of a part."""
+
 
 @dataclass(frozen=True)
 class TransferSettings:
@@ -18,7 +22,8 @@ class TransferSettings:
         so the clip's mean stands for it
     reference: "first", "best" or a frame's number, see vaegan.reference; only for relative motion; None: best,
         but first for frames handed in, which come one by one
-    strength: factor of the deltas; smooth: 0..1, see Motion.smooth
+    strength: factor of the motion; smooth: 0..1, see Motion.smooth
+    pose, expression, mouth, eyes: 0..2, factors of parts of the motion; mouth and eyes are parts of the expression
     start, end: seconds of the driver; fps: frames per second of the result (None: the driver's)
     size: side of the crop in px; the whole photo keeps its own size
     renderer: "warp": the photo itself moves; "decode": the paper's; None: warp where the model can
@@ -30,6 +35,10 @@ class TransferSettings:
     reference: str | int | None = None
     strength: float = 1.0
     smooth: float = 0.0
+    pose: float = 1.0
+    expression: float = 1.0
+    mouth: float = 1.0
+    eyes: float = 1.0
     start: float = 0.0
     end: float | None = None
     fps: Fraction | float | None = None
@@ -47,12 +56,22 @@ class TransferSettings:
             raise UserError(f"strength {self.strength} is out of range: use -10 to 10")
         if not 0 <= self.smooth <= 1:
             raise UserError(f"smooth {self.smooth} is out of range: use 0 to 1")
+        for part in PARTS:
+            if not 0 <= getattr(self, part) <= MOST:
+                raise UserError(f"{part} {getattr(self, part)} is out of range: use 0 to {MOST:g}")
         if not self.start >= 0 or (self.end is not None and not self.end > self.start):
             raise UserError(f"start {self.start:g} s and end {self.end} s leave nothing: use 0 <= start < end")
         if not 16 <= self.size <= 2048 or self.size % 2:
             raise UserError(f"size {self.size} is not possible: use an even number from 16 to 2048")
         if self.fps is not None and not Fraction(1, 10) <= self.fps <= 240:
             raise UserError(f"{self.fps} frames per second is out of range: use 0.1 to 240")
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Factors of the parts of a motion, the parts of a part after it; empty where all is as it is."""
+        e = self.expression
+        factors = dict(zip(PARTS, (self.pose, e, e * self.mouth, e * self.eyes), strict=True))
+        return factors if set(factors.values()) != {1.0} else {}
 
     @property
     def streams(self) -> bool:
