@@ -1,14 +1,12 @@
 """Pages in HTML that need nothing beside them, and in Markdown."""
 
 import base64
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from vaegan.media import atomic_path, encode_image
@@ -46,7 +44,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"embedded": embedded, "json": as_json}
+    environment.filters["embedded"] = embedded
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     return environment
 
 
@@ -56,8 +55,3 @@ def embedded(image: np.ndarray | Figure | bytes) -> str:
     if isinstance(data, Figure):
         data = png(data)
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def as_json(value: Any) -> Markup:
-    """JSON for a <script type="application/json">; nothing in it can end the element."""
-    return Markup(json.dumps(value, allow_nan=False).replace("<", "\\u003c"))
