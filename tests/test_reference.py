@@ -11,7 +11,7 @@ from vaegan.model import load_model
 from vaegan.motion import Motion
 from vaegan.pipeline import Transfer
 from vaegan.portrait import read_portrait
-from vaegan.reference import OPENINGS, read_heads
+from vaegan.reference import OPENINGS, SHAPES, delta_to, read_heads
 from vaegan.samples import find_photo, shipped_motions
 from vaegan.settings import TransferSettings
 
@@ -77,6 +77,29 @@ def test_a_motion_file_is_measured_from_the_same_frame_as_its_driver(driver, mod
     assert run(tmp_path / "m.motion", model)[0].reference == CLOSED
     driver.relative_to(5).save(tmp_path / "m.motion")
     assert run(tmp_path / "m.motion", model)[0].reference == CLOSED
+
+
+@pytest.mark.parametrize("name", ["turning", "smiling"])
+def test_absolute_motion_shows_the_drivers_own_pose_and_expression_after_half_a_second(model, photo, name):
+    run = Transfer("sample", name, model, TransferSettings(motion="absolute", view="crop"), FaceTracker("own"))
+    given, taken, real = [], [], run._renderer.render
+    run._renderer.render = lambda deltas, placement: given.append(deltas) or real(deltas, placement)
+    for frame in run.frames():
+        taken.append(frame.crop)
+    driver = Motion.load(shipped_motions("motion64")[name])
+    shown = read_heads(model, photo + np.concatenate(given))
+    off = np.abs(shown - driver.heads)
+    still = np.abs(read_heads(model, photo[None]) - driver.heads)
+    assert np.array_equal(given[0][0], np.zeros_like(photo))
+    assert off[13:, :2].mean() < 2 and off[13:, SHAPES].mean() < 0.02 < still[13:, SHAPES].mean()
+    assert off[13:, OPENINGS].mean() < 0.005 < still[13:, OPENINGS].mean()
+    assert len(taken) == len(driver)
+
+
+def test_absolute_motion_keeps_the_person(model, photo):
+    driver = Motion.load(shipped_motions("motion64")["turning"])
+    delta = delta_to(model, load_directions("motion64"), photo, driver.heads[0])
+    assert np.linalg.norm(delta) < 0.8 * np.linalg.norm(photo)
 
 
 def test_a_motion_of_which_the_heads_read_nothing_keeps_its_reference(driver, model):

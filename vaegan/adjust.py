@@ -19,6 +19,9 @@ REST_SECONDS = 1.0
 QUICKEST_SECONDS = 0.2
 """A motion comes back in the time that the face was lost, but no quicker than this."""
 
+BEGIN_SECONDS = 0.5
+"""In this time a photo takes on the driver's own pose and expression."""
+
 
 class Adjustment:
     """From a driver's steps to what moves the photo; takes them in their order, once."""
@@ -26,7 +29,8 @@ class Adjustment:
     def __init__(self, settings: TransferSettings, directions: Directions | None = None) -> None:
         """directions: of the model, where `settings.parts` are set."""
         self.strength = np.float32(settings.strength)
-        self.directions, self.ease = directions if settings.parts else None, Ease()
+        self.directions = directions if settings.parts else None
+        self.ease = Ease(BEGIN_SECONDS if settings.motion == "absolute" else 0.0)
         if settings.parts:
             self.factors = np.ones(len(directions.readings), np.float32)
             for part, factor in settings.parts.items():
@@ -44,10 +48,13 @@ class Adjustment:
 
 
 class Ease:
-    """Lets values come to rest at zero where nothing is found, and come back, without a jump."""
+    """Lets values come to rest at zero where nothing is found, and come back, without a jump.
 
-    def __init__(self) -> None:
-        self.found = True
+    begin: seconds from rest to the first values
+    """
+
+    def __init__(self, begin: float = 0.0) -> None:
+        self.found, self.begin = True, begin
         self.time = self.since = -np.inf
         self.span = QUICKEST_SECONDS
         self.start = self.last = np.float32(0)
@@ -55,6 +62,8 @@ class Ease:
     def __call__(self, times: np.ndarray, values: np.ndarray, found: np.ndarray) -> np.ndarray:
         """The next values. times: seconds, rising; values: float32 (N, K); found: bool (N,)."""
         eased = np.empty_like(values)
+        if self.begin:
+            self.since, self.span, self.begin = times[0], self.begin, 0.0
         for i, (time, seen) in enumerate(zip(times, found, strict=True)):
             if seen != self.found:
                 lost = self.time - self.since

@@ -18,7 +18,7 @@ from vaegan.errors import UserError
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.notes import Note, faces_notes, pose_notes, reference_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portrait, watch
-from vaegan.reference import choose_reference, nearest, read_heads
+from vaegan.reference import choose_reference, delta_to, nearest, read_heads
 from vaegan.render import build_renderer
 from vaegan.render.view import build_view
 from vaegan.samples import find_driver, find_photo
@@ -112,7 +112,7 @@ class Transfer:
             tracker = FaceTracker()
         s = self.settings = settings or TransferSettings()
         self.model, self.tracker = model, tracker
-        self._directions = directions_of(model) if s.parts else None
+        self._directions = directions_of(model) if s.parts or (s.motion == "absolute" and model.has_heads) else None
         opened = self._open(driver)
         if s.reference is None:
             lasts = isinstance(opened, Motion) or opened.repeats
@@ -197,13 +197,24 @@ class Transfer:
         pose = motion.pose[motion.found].mean(0) if s.motion == "absolute" else motion.pose[motion.reference]
         notes = self._reference_notes(motion, read) + self._pose_notes(pose)
         moved, adjust = motion.smooth(s.smooth), Adjustment(s, self._directions)
-        moved = moved.centred() if s.motion == "absolute" else moved
+        moved = self._absolute(moved) if s.motion == "absolute" else moved
         with closing(self._pictures(recorder)) as pictures:
             for at in range(0, len(motion), BATCH):
                 part = slice(at, at + BATCH)
                 yield from self._draw(motion.steps(part), *adjust(moved.steps(part)), pictures, notes)
                 notes = ()
         return Outcome(motion, pose)
+
+    def _absolute(self, motion: Motion) -> Motion:
+        """The motion that makes the photo look as the driver does; of no more than his mean where no heads can tell."""
+        if not motion.heads.size or self._directions is None:
+            return motion.centred()
+        at = motion.reference
+        offset = delta_to(self.model, self._directions, self.photo.z, motion.heads[at])
+        placement = motion.placement.copy()
+        if self.model.framing.follow:
+            placement[:, 3] += np.radians(motion.pose[at, 2] - self.photo.pose[2])
+        return replace(motion, deltas=motion.deltas + offset, placement=placement)
 
     def _draw(
         self, steps: Steps, deltas: np.ndarray, placement: np.ndarray, pictures: Iterator, notes: tuple[Note, ...]

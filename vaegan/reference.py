@@ -1,4 +1,4 @@
-"""Which frame of a driver shows the photo as it is: the one nearest to it in pose and expression."""
+"""Pose and expression as a model's heads read them: the driver's frame nearest to the photo, and the way to it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import head_pose
 
 if TYPE_CHECKING:
+    from vaegan.directions import Directions
     from vaegan.model import FaceModel
     from vaegan.motion import Motion
 
@@ -26,6 +27,9 @@ POSE, SHAPES, OPENINGS = slice(3), slice(4, 3 + len(BLENDSHAPES)), slice(3 + len
 
 FAR = ((POSE, 10.0), (SHAPES, 0.5), (OPENINGS, 0.03))
 """Differences that weigh alike: degrees, the norm over blendshapes, and that over gaps (an open eye has about 0.04)."""
+
+STEPS = 2
+"""Of `delta_to`: the second mends what the first, which takes angles for linear, leaves."""
 
 CHUNK = 1024
 """Latents whose meshes are held at once."""
@@ -61,6 +65,20 @@ def nearest(readings: np.ndarray, photo: np.ndarray, found: np.ndarray) -> Neare
     distance = sum((np.linalg.norm(off[:, part], axis=1) / far) ** 2 for part, far in FAR)
     frame = int(np.argmin(np.where(found, distance, np.inf)))
     return Nearest(frame, *(float(np.linalg.norm(off[frame, part])) for part in (POSE, SHAPES)))
+
+
+def delta_to(model: FaceModel, directions: Directions, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """What takes a photo's latent z (D,) to the pose and expression read as target (READINGS,): float32 (D,).
+
+    The person stays: of all latents that read so, it is the likely one by what faces do within clips. The roll is
+    left as it is, since a crop may turn with the head.
+    """
+    delta = np.zeros_like(z)
+    for _ in range(STEPS):
+        lacking = (target - read_heads(model, (z + delta)[None])[0])[: len(directions.readings)]
+        lacking[2] = 0
+        delta = delta + (directions.answers @ lacking).astype(np.float32)
+    return delta
 
 
 def choose_reference(

@@ -17,10 +17,10 @@ MOST = 2.0
 class TransferSettings:
     """What the options of `transfer` set.
 
-    motion: "relative": z_p + (z_t - z_ref); "absolute": z_p + (z_t - mean of the clip's z), so that the driver's
-        poses and expressions are not measured from one frame's; the latent has no part that is identity alone,
-        so the clip's mean stands for it
-    reference: "first", "best" or a frame's number, see vaegan.reference; only for relative motion; None: best,
+    motion: "relative": z_p + (z_t - z_ref); "absolute": the photo takes on the driver's own pose and expression, as the
+        model's heads read them; without heads z_p + (z_t - mean of the clip's z), since the latent has no part that
+        is identity alone, so that the clip's mean stands for it
+    reference: "first", "best" or a frame's number, see vaegan.reference; None: best,
         but first for frames handed in, which come one by one
     strength: factor of the motion; smooth: 0..1, see Motion.smooth
     pose, expression, mouth, eyes: 0..2, factors of parts of the motion; mouth and eyes are parts of the expression

@@ -52,7 +52,7 @@ def transfer(
         MotionKind,
         typer.Option(
             help="relative: photo + (driver - its reference frame); "
-            "absolute: photo + (driver - the mean of the clip), with no reference frame."
+            "absolute: the photo takes on the driver's own pose and expression."
         ),
     ] = MotionKind.relative,
     reference: Annotated[
