@@ -117,6 +117,11 @@ def test_what_is_no_key_is_told(text):
         Key.parse(text)
 
 
+def test_a_value_that_is_no_number_is_told():
+    with pytest.raises(UserError, match="finite"):
+        Key(1.0, {"smile": float("nan")})
+
+
 def test_a_sequence_smiles_then_turns(folder):
     directions = load_directions(folder)
     keys = [Key(2.0, {"yaw": -20.0}), Key(1.0, {"smile": 1.0})]

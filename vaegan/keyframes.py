@@ -27,6 +27,10 @@ class Key:
     time: float
     values: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.time, *self.values.values()))):
+            raise UserError(f"a key at {self.time:g} s is not possible: times and values are finite numbers")
+
     @classmethod
     def parse(cls, text: str) -> Key:
         """`TIME:NAME=VALUE,NAME=VALUE`, such as `1.5:smile=1,yaw=-20`. Raises UserError for anything else."""
@@ -38,18 +42,16 @@ class Key:
             for part in filter(None, (part.strip() for part in rest.split(","))):
                 name, _, value = part.partition("=")
                 values[name.strip()] = float(value)
-            key = cls(float(time), values)
+            seconds = float(time)
         except ValueError:
             raise UserError(
                 f"{text!r} is no key: write TIME:NAME=VALUE,NAME=VALUE, such as 1.5:smile=1,yaw=-20"
             ) from None
-        if not all(map(math.isfinite, (key.time, *values.values()))) or key.time <= 0:
-            raise UserError(
-                f"{text!r}: values are finite numbers, and times are above 0, where a motion starts at rest"
-            )
+        if seconds <= 0:
+            raise UserError(f"{text!r}: times are above 0, where a motion starts at rest")
         for name in values:
             check_name(name)
-        return key
+        return cls(seconds, values)
 
 
 def make_motion(
