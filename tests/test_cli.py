@@ -147,6 +147,10 @@ def test_missing_photo_and_driver(transfer):
     refused(transfer(driver="nothing.mp4"), "nothing.mp4", "no such driver")
 
 
+def test_a_motion_that_ships_for_other_models_names_them(transfer):
+    refused(transfer(driver="talking", model="paper-vae"), "talking ships for motion64", "not for paper-vae")
+
+
 def test_photo_and_driver_that_are_not_what_they_say(transfer, tmp_path):
     (tmp_path / "text.mp4").write_text("This is not a film.\n" * 100)
     (tmp_path / "text.jpg").write_text("This is not a picture.\n" * 100)

@@ -21,6 +21,11 @@ def shipped_motions(model_name: str) -> dict[str, Path]:
     return {f.stem: f for f in sorted((PRETRAINED / "motions" / model_name).glob("*.motion"))}
 
 
+def shipped_for(motion_name: str) -> list[str]:
+    """The models that a motion of that name ships for."""
+    return sorted(f.parent.name for f in (PRETRAINED / "motions").glob("*/*.motion") if f.stem == motion_name)
+
+
 def find_photo(name_or_path: str | Path) -> Path:
     """The file meant by --photo: a path that exists, else a shipped name. Raises UserError."""
     return _find(name_or_path, shipped_photos(), "photo")
@@ -28,6 +33,11 @@ def find_photo(name_or_path: str | Path) -> Path:
 
 def find_driver(name_or_path: str | Path, model_name: str) -> Path:
     """The file or folder meant by --driver: a path that exists, else the name of a motion of the model. UserError."""
+    path, ships_for = Path(name_or_path), shipped_for(str(name_or_path))
+    if ships_for and model_name not in ships_for and not path.exists():
+        raise UserError(
+            f"{path} ships for {', '.join(ships_for)}, not for {model_name}: name a video, or another --model"
+        )
     return _find(name_or_path, shipped_motions(model_name), "driver")
 
 
