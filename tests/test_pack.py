@@ -131,6 +131,14 @@ def test_a_pack_in_the_cache_is_made_once(sets, tmp_path, monkeypatch):
     assert [(part.name, part.stat().st_mtime_ns) for part in sorted(folder.iterdir())] == before
 
 
+def test_a_folder_whose_clips_lie_elsewhere_is_told(sets, tmp_path):
+    (tmp_path / "films").mkdir()
+    shutil.copy(next((sets / "films/train").glob("*")), tmp_path / "films")
+    with pytest.raises(UserError, match="train and dev"):
+        write_pack(tmp_path / "out", {}, [str(tmp_path / "films")], 2_000_000, FaceTracker("own"))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("damage", ["none", "cut", "other"])
 def test_parts_that_are_missing_or_damaged_are_said_in_one_line(damage, pack, tmp_path):
     if damage != "none":

@@ -75,7 +75,8 @@ def write_pack(
         progress: wraps what takes long, as (items, what, how many).
 
     Raises:
-        UserError: a data set is missing or has no labels, a part would hold less than one clip, the disk is full.
+        UserError: a data set is missing or has no labels, a folder of clips has none, a part would hold less than one
+            clip, the disk is full.
     """
     found = [still for name, cover in stills.items() for still in _read_stills(name, cover, progress)]
     moving = [clip for name in clips for clip in _read_clips(name, tracker, progress)]
@@ -129,18 +130,24 @@ def _read_clips(name: str, tracker: FaceTracker, progress: Progress) -> Iterator
         for path in sorted((folder / split).glob("*"))
         if path.suffix.lower() in VIDEO_SUFFIXES - {""}
     ]
-    people = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name not in splits]
+    people = [path for path in sorted(folder.iterdir()) if path.name not in splits and any(_pictures(path))]
+    if not films and not people:
+        raise UserError(f"{folder} holds nothing to pack: clips belong in its folders train and dev")
     for path, val in progress(films, f"{folder.name}: clips", len(films)):
         with VideoReader(path) as reader:
             fps = float(reader.rate)
         yield _clip(f"{folder.name}-{path.stem}", {".mp4": path.read_bytes()}, label_clip(path, tracker), fps, val)
     for person in progress(people, f"{folder.name}: people", len(people)):
-        pictures = [path for path in sorted(person.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+        pictures = _pictures(person)
         seen = [label_clip(path, tracker) for path in pictures]
         parts = zip(*((one.mesh, one.blendshapes, one.found) for one in seen), strict=True)
         labels = ClipLabels(*map(np.concatenate, parts))
         files = {f".{n}.jpg": encode_image(read_image(path), ".jpg") for n, path in enumerate(pictures)}
         yield _clip(f"{folder.name}-{person.name}", files, labels, 1.0, False)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _clip(name: str, files: dict[str, bytes], labels: ClipLabels, fps: float, val: bool) -> _Clip:
