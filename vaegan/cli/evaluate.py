@@ -11,7 +11,7 @@ import typer
 
 from vaegan.cli.progress import progress
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 Part = Enum("Part", {name: name for name in ("reconstruction", "heads", "self", "cross")}, type=str)
 
@@ -63,26 +63,31 @@ def evaluate(
     from vaegan.evaluation.evaluate import evaluate as measure
     from vaegan.evaluation.evaluate_report import table_lines, write_report
     from vaegan.evaluation.protocol import FULL, QUICK
-    from vaegan.media import check_output
+    from vaegan.media import check_output, output_folder
     from vaegan.model import load_model
     from vaegan.render import RENDERERS
 
     if renderer not in RENDERERS:
         raise UserError(f"renderer {renderer!r} is not known: use {' or '.join(RENDERERS)}")
-    output.mkdir(parents=True, exist_ok=True)
-    check_output(output / "metrics.json")
-    face_model = load_model(model)
-    sources = Sources(
-        _data(data), clips or shared_folder("clips/dev"), photos or shared_folder("photos"), embedder, inception, i3d
-    )
-    plan = replace(
-        QUICK if quick else FULL, seed=seed, renderer=renderer, refiner=None if refiner == "none" else refiner
-    )
-    parts = [part.value for part in only or ()]
-    if parts:
-        plan = replace(plan, parts=tuple(part for part in plan.parts if part in parts))
-    plan = replace(plan, frames=frames or plan.frames, photos=pairs or plan.photos, baselines=baselines)
-    found = measure(face_model, sources, plan, progress)
+    with output_folder(output):
+        check_output(output / "metrics.json")
+        face_model = load_model(model)
+        sources = Sources(
+            _data(data),
+            clips or shared_folder("clips/dev"),
+            photos or shared_folder("photos"),
+            embedder,
+            inception,
+            i3d,
+        )
+        plan = replace(
+            QUICK if quick else FULL, seed=seed, renderer=renderer, refiner=None if refiner == "none" else refiner
+        )
+        parts = [part.value for part in only or ()]
+        if parts:
+            plan = replace(plan, parts=tuple(part for part in plan.parts if part in parts))
+        plan = replace(plan, frames=frames or plan.frames, photos=pairs or plan.photos, baselines=baselines)
+        found = measure(face_model, sources, plan, progress)
     options = "".join(
         [
             " --quick" * quick,

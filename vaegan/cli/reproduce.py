@@ -10,7 +10,7 @@ import typer
 from vaegan.cli.evaluate import shared_folder
 from vaegan.cli.progress import progress
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 DRIVER = "liveportrait_driving-d5.mp4"
 """Of the dev clips the one that shows mimicry from the front, as the paper's driver does."""
@@ -62,31 +62,31 @@ def reproduce(
     from vaegan.evaluation.protocol import FULL, HALF, QUICK, clip_files
     from vaegan.evaluation.reproduce import Models, compare_claims, draw_figures
     from vaegan.evaluation.reproduce_report import write_document, write_figures
-    from vaegan.media import check_output
+    from vaegan.media import check_output, output_folder
     from vaegan.model import load_model
     from vaegan.samples import find_driver, find_photo
 
-    output.mkdir(parents=True, exist_ok=True)
-    page = document or output / "reproduction.md"
-    pictures_folder = page.parent / "images" if document else output
-    if document:
-        check_output(page, suffixes={".md"})
-        pictures_folder.mkdir(exist_ok=True)
-    check_output(output / "reproduction.json")
-    if rival and not rival.is_file():
-        raise UserError(f"{rival}: no such file; benchmarks/pythae_vaegan.py writes it")
-    names = (vae, vaegan, stills_model, clip_model)
-    models = Models(*(load_model(name) if name else None for name in names))
-    sources = Sources(find_data_set("faces"), shared_folder("clips/dev"), shared_folder("photos"))
-    if driver is None:
-        if sources.clips is None:
-            raise UserError("no driver for figures 7 and 8: give --driver, or set VAEGAN_DATA")
-        paths = clip_files(sources.clips, FULL)
-        driver = str(next((path for path in paths if path.name == DRIVER), paths[0]))
-    moving = find_driver(driver, models.vaegan.name)
-    pictures = draw_figures(
-        models, find_photo(photo), moving, sources.data, pictures_folder, progress, shareable=shareable
-    )
+    with output_folder(output):
+        page = document or output / "reproduction.md"
+        pictures_folder = page.parent / "images" if document else output
+        if document:
+            check_output(page, suffixes={".md"})
+            pictures_folder.mkdir(exist_ok=True)
+        check_output(output / "reproduction.json")
+        if rival and not rival.is_file():
+            raise UserError(f"{rival}: no such file; benchmarks/pythae_vaegan.py writes it")
+        names = (vae, vaegan, stills_model, clip_model)
+        models = Models(*(load_model(name) if name else None for name in names))
+        sources = Sources(find_data_set("faces"), shared_folder("clips/dev"), shared_folder("photos"))
+        if driver is None:
+            if sources.clips is None:
+                raise UserError("no driver for figures 7 and 8: give --driver, or set VAEGAN_DATA")
+            paths = clip_files(sources.clips, FULL)
+            driver = str(next((path for path in paths if path.name == DRIVER), paths[0]))
+        moving = find_driver(driver, models.vaegan.name)
+        pictures = draw_figures(
+            models, find_photo(photo), moving, sources.data, pictures_folder, progress, shareable=shareable
+        )
     for path in pictures:
         typer.echo(f"wrote {path}")
     if sources.data is None and not shareable:

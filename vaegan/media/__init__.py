@@ -9,6 +9,7 @@ import importlib
 _HOME = {
     "atomic_path": "files",
     "check_output": "files",
+    "output_folder": "files",
     "IMAGE_SUFFIXES": "images",
     "decode_image": "images",
     "encode_image": "images",

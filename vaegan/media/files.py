@@ -67,6 +67,20 @@ def check_output(output: str | os.PathLike, *inputs: str | os.PathLike, suffixes
 
 
 @contextmanager
+def output_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Make a folder for results; an exception before anything lies in it takes it away again."""
+    path = Path(path)
+    new = not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield path
+    except BaseException:
+        if new and not any(path.iterdir()):
+            path.rmdir()
+        raise
+
+
+@contextmanager
 def atomic_path(path: str | os.PathLike, *, folder: bool = False, dry_run: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with the same ending, which becomes `path` when the block succeeds.
 
