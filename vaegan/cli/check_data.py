@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.progress import bar
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command(no_args_is_help=True)

@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
+
+TOLD = ("kind", "data", "images_seen", "hours")
+"""What is told of a model's training; the rest stands in its card."""
 
 
 @app.command()
@@ -120,7 +123,7 @@ def _model_line(name: str) -> str:
 
     model = load_model(name)
     crop = "follows the face" if model.framing.follow else "one fixed crop per clip"
-    figures = ", ".join(f"{k} {v}" for k, v in model.training.items() if isinstance(v, int | float | str))
+    figures = ", ".join(f"{k} {model.training[k]}" for k in TOLD if k in model.training)
     motions = ", ".join(shipped_motions(name)) or "none shipped"
     return (
         f"{model.id}: {model.size} px, {model.latent_dim} latents, framing {model.framing.scale:g} x mesh box, {crop}"

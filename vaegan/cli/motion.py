@@ -9,7 +9,7 @@ import typer
 
 from vaegan.cli.motion_make import directions, make
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

@@ -12,7 +12,7 @@ import typer
 from vaegan.cli.progress import bar
 from vaegan.data.prepare.settings import PrepareSettings
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command(no_args_is_help=True)
