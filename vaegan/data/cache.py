@@ -21,13 +21,14 @@ from rich.progress import Progress
 from vaegan.data.format import Entry, read_pictures, set_fingerprint
 from vaegan.errors import UserError
 from vaegan.media import atomic_path
+from vaegan.media.files import user_cache
 
 T = TypeVar("T")
 
 
 def cache_root() -> Path:
-    """$VAEGAN_CACHE, else ~/.cache/vaegan."""
-    return Path(os.environ.get("VAEGAN_CACHE") or Path.home() / ".cache" / "vaegan")
+    """$VAEGAN_CACHE, else the user's cache."""
+    return Path(os.environ.get("VAEGAN_CACHE") or user_cache())
 
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:

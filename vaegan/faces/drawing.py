@@ -7,7 +7,7 @@ import numpy as np
 
 from vaegan.faces.backend import Detection
 from vaegan.faces.blendshapes import BLENDSHAPES
-from vaegan.faces.geometry import head_pose, mesh_box
+from vaegan.faces.geometry import framing, head_pose, mesh_box
 from vaegan.faces.regions import INNER_LIPS, LEFT_BROW, LEFT_LIDS, OUTER_LIPS, OVAL, RIGHT_BROW, RIGHT_LIDS
 from vaegan.faces.tracker import Face
 
@@ -33,7 +33,7 @@ def draw_faces(image: np.ndarray, detections: list[Detection], faces: list[Face]
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     picture = cv2.resize(image, size, interpolation=interpolation)
     for detection in detections:
-        held = any(_holds(detection, face) for face in faces)
+        held = any(detection.box.near(framing(face.mesh, 1.0, follow=False), 0.5) for face in faces)
         colour = _FOUND if held else _REFUSED
         corners = np.rint(detection.box.corners() * scale).astype(np.int32)
         cv2.polylines(picture, [corners], True, colour, 2, cv2.LINE_AA)
@@ -69,11 +69,6 @@ def describe(image: np.ndarray, detections: list[Detection], faces: list[Face]) 
             f"yaw {yaw:.0f}, pitch {pitch:.0f}, roll {roll:.0f} degrees; {shapes}"
         )
     return lines
-
-
-def _holds(detection: Detection, face: Face) -> bool:
-    x, y, side = mesh_box(face.mesh)
-    return math.hypot(detection.box.cx - x, detection.box.cy - y) < 0.5 * max(side, detection.box.side)
 
 
 def draw_outline(face: Face | None, source_px: int, size: int) -> np.ndarray:

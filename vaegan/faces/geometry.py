@@ -144,6 +144,10 @@ class CropTransform:
         """The same centre and roll with `factor` times the side."""
         return CropTransform(self.cx, self.cy, self.side * factor, self.roll)
 
+    def near(self, other: "CropTransform", share: float) -> bool:
+        """Whether the two centres are closer than a share of the larger side."""
+        return math.hypot(self.cx - other.cx, self.cy - other.cy) < share * max(self.side, other.side)
+
     def cover(self, width: int, height: int) -> float:
         """Share (0..1) of the square that lies inside a width x height picture."""
         picture = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)

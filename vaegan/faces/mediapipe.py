@@ -92,7 +92,7 @@ class MediapipeBackend:
             least = MIN_SCORE if len(squares) == 1 else MIN_FINE_SCORE
             boxes = np.concatenate([self._detect_in(image, square, least) for square in squares])
             finer = [_detection(box, factor) for box in _merged(boxes)]
-            found += [one for one in finer if not any(_within(one.box, other.box) for other in found)]
+            found += [one for one in finer if not any(one.box.near(other.box, 0.5) for other in found)]
         return sorted(found, key=lambda detection: -detection.score)
 
     def landmarks(self, image: np.ndarray, roi: CropTransform) -> Face:
@@ -199,11 +199,6 @@ def _whole(boxes: np.ndarray, square: CropTransform, width: int, height: int) ->
     start, end = np.array([square.cx, square.cy]) + np.array([[-0.5], [0.5]]) * square.side
     start, end = np.where(start > 1, start, -np.inf), np.where(end < np.array([width, height]) - 1, end, np.inf)
     return ((low >= start) & (high <= end)).all(1)
-
-
-def _within(one: CropTransform, other: CropTransform) -> bool:
-    """Whether a box found in a smaller square is a part or a repetition of one that was found before."""
-    return math.hypot(one.cx - other.cx, one.cy - other.cy) < 0.5 * max(one.side, other.side)
 
 
 def _merged(boxes: np.ndarray) -> list[np.ndarray]:

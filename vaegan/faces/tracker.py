@@ -116,7 +116,7 @@ class FaceTracker:
         found: list[Face] = []
         for detection in sorted(self.backend.detect(image), key=lambda detection: -detection.score):
             seen = self._confirmed(image, detection.box)
-            if seen is None or any(_same(face_region(seen.mesh), face_region(other.mesh)) for other in found):
+            if seen is None or any(face_region(seen.mesh).near(face_region(other.mesh), 0.4) for other in found):
                 continue
             if not self.backend.easily_fooled or self._sure(image, seen):
                 found.append(seen)
@@ -266,11 +266,6 @@ def region_change(before: CropTransform, now: CropTransform) -> tuple[float, flo
     """How far a region has moved, in its sides, and by which factor it has grown or shrunk, 1 or more."""
     shift = math.hypot(now.cx - before.cx, now.cy - before.cy) / before.side
     return shift, max(now.side / before.side, before.side / max(now.side, 1e-6))
-
-
-def _same(one: CropTransform, other: CropTransform) -> bool:
-    """Whether two regions are one face: the centre of one well inside the other."""
-    return math.hypot(one.cx - other.cx, one.cy - other.cy) < 0.4 * max(one.side, other.side)
 
 
 def _enlarged(face: Face, factor: float) -> Face:

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 from vaegan.errors import UserError
+from vaegan.media.files import user_cache
 
 
 def weight_folders() -> list[Path]:
     """The folders that are searched, in order: $VAEGAN_MODELS where it is set, then the user's cache."""
     named = os.environ.get("VAEGAN_MODELS")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vaegan"
-    return [Path(named).expanduser(), cache] if named else [cache]
+    return [Path(named).expanduser(), user_cache()] if named else [user_cache()]
 
 
 def find_weights(name: str) -> Path | None:

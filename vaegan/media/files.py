@@ -14,6 +14,11 @@ from vaegan.errors import UserError
 _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 
 
+def user_cache() -> Path:
+    """$XDG_CACHE_HOME/vaegan, else ~/.cache/vaegan: what is kept here from call to call, unless told otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vaegan"
+
+
 def input_file(path: str | os.PathLike, what: str) -> Path:
     """Return `path`, made absolute, when it is a readable file with something in it.
 
