@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from vaegan.data.pack import read_pack
-from vaegan.data.pack_data import PackBatches, PackRows, mirrored, packed
+from vaegan.data.pack_data import PackBatches, PackRows, mirrored_batch, packed
 from vaegan.data.packer import write_pack
 from vaegan.errors import UserError
 from vaegan.faces.blendshapes import BLENDSHAPES, MIRRORED_BLENDSHAPES
@@ -104,8 +104,8 @@ def test_a_flip_of_a_flip_is_the_picture_itself_and_left_becomes_right(pack):
     batch = PackRows(read_pack(pack, "val"), 8).__iter__().__next__()
     points, shapes = torch.from_numpy(MIRRORED_POINTS), torch.from_numpy(MIRRORED_BLENDSHAPES)
     turned = torch.ones(8, dtype=torch.bool)
-    once = mirrored(batch, turned, points, shapes)
-    twice = mirrored(once, turned, points, shapes)
+    once = mirrored_batch(batch, turned, points, shapes)
+    twice = mirrored_batch(once, turned, points, shapes)
     for name in ("crops", "inside", "mesh", "blendshapes"):
         assert torch.allclose(twice[name], batch[name], atol=1e-6), name
         assert not torch.equal(once[name], batch[name]), name
@@ -119,7 +119,7 @@ def test_a_flip_of_a_flip_is_the_picture_itself_and_left_becomes_right(pack):
 def test_rows_without_a_flip_stay(pack):
     batch = next(iter(PackRows(read_pack(pack, "val"), 8)))
     points, shapes = torch.from_numpy(MIRRORED_POINTS), torch.from_numpy(MIRRORED_BLENDSHAPES)
-    same = mirrored(batch, torch.zeros(8, dtype=torch.bool), points, shapes)
+    same = mirrored_batch(batch, torch.zeros(8, dtype=torch.bool), points, shapes)
     assert all(torch.equal(same[name], batch[name]) for name in ("crops", "inside", "mesh", "blendshapes"))
 
 

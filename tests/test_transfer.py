@@ -11,7 +11,7 @@ from standin import PoolModel, SquareTracker, film, picture, talking
 
 import vaegan.media
 from vaegan.errors import UserError
-from vaegan.media import Frame
+from vaegan.media import TimedPicture
 from vaegan.motion import Motion
 from vaegan.notes import pose_words
 from vaegan.pipeline import Transfer, animate
@@ -243,7 +243,7 @@ def test_endless_driver_is_read_only_a_little_ahead_and_stops_when_left(driver, 
         def __iter__(self):
             for t in range(100_000):
                 read.append(t)
-                yield Frame(t / 25, picture())
+                yield TimedPicture(t / 25, picture())
 
     monkeypatch.setattr(vaegan.media, "VideoReader", Endless)
     frames = run(driver).frames()

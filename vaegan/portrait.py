@@ -14,7 +14,7 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform, framing, head_pose, mesh_box, mesh_roll
-from vaegan.media import Frame, read_image
+from vaegan.media import TimedPicture, read_image
 from vaegan.media.images import rgb_array
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def watch(source: Source, model: FaceModel, tracker: FaceTracker, picture_size: 
     """
     cropper = FaceCropper(tracker, model.framing, model.size)
 
-    def look(frame: Frame):
+    def look(frame: TimedPicture):
         face, crop = cropper.cut(frame.image)
         picture = crop_picture(frame.image, cropper.crop, picture_size) if picture_size else None
         return frame.time, face, cropper.crop, crop, picture

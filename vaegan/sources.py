@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from vaegan.media import Frame
+from vaegan.media import TimedPicture
 from vaegan.media.images import rgb_array
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Source(Protocol):
     has_audio: bool
     repeats: bool
 
-    def frames(self) -> Generator[Frame]:
+    def frames(self) -> Generator[TimedPicture]:
         """The frames, in order; close it to stop early. Raises UserError for what cannot be read."""
         ...
 
@@ -62,7 +62,7 @@ class VideoSource:
         self.path, self.name, self.start, self.end = Path(path), str(path), start, end
         self.rate, self.expected, self.has_audio = reader.rate, reader.expected_frames, reader.has_audio
 
-    def frames(self) -> Generator[Frame]:
+    def frames(self) -> Generator[TimedPicture]:
         with (
             _reader(self.path, self.start, self.end, self.rate) as reader,
             closing(prefetch(reader, READ_AHEAD)) as ahead,
@@ -94,12 +94,12 @@ class FrameSource:
         self._frames, self.name, self.rate = iter(frames), "the frames handed in", fps or HANDED_IN_FPS
         self.start, self.end = start, math.inf if end is None else end
 
-    def frames(self) -> Generator[Frame]:
+    def frames(self) -> Generator[TimedPicture]:
         for time, image in self._frames:
             if time >= self.end:
                 return
             if time >= self.start:
-                yield Frame(time, rgb_array(image))
+                yield TimedPicture(time, rgb_array(image))
 
 
 def open_source(

@@ -105,12 +105,12 @@ class PackBatches(Batches):
         if p:
             for drawn in (turned, gain, shift):
                 drawn[-p:] = drawn[-2 * p : -p]
-        batch = mirrored(batch, turned, self._there["points"], self._there["shapes"])
+        batch = mirrored_batch(batch, turned, self._there["points"], self._there["shapes"])
         batch["crops"] = (batch["crops"] * gain + shift).clamp(0, 1)
         return batch
 
 
-def mirrored(batch: Batch, turned: Tensor, points: Tensor, shapes: Tensor) -> Batch:
+def mirrored_batch(batch: Batch, turned: Tensor, points: Tensor, shapes: Tensor) -> Batch:
     """A batch with the rows `turned` (N,) bool mirrored: picture, mask, mesh and blendshapes alike.
 
     points (478,), shapes (52,): which point and blendshape each becomes, MIRRORED_POINTS and MIRRORED_BLENDSHAPES.

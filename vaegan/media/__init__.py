@@ -16,7 +16,7 @@ _HOME = {
     "image_size": "images",
     "read_image": "images",
     "write_image": "images",
-    "Frame": "timing",
+    "TimedPicture": "timing",
     "VideoReader": "reader",
     "exact_rate": "timing",
     "VIDEO_SUFFIXES": "writer",

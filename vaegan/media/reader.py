@@ -13,7 +13,7 @@ import numpy as np
 from vaegan.errors import UserError
 from vaegan.media.container import MAX_SECONDS, clock, decode, from_time, open_media, video_stream
 from vaegan.media.images import frame_files, image_size, read_image
-from vaegan.media.timing import Frame, exact_rate
+from vaegan.media.timing import TimedPicture, exact_rate
 
 # Formats whose header says how long they last; of the others (MPEG) the duration is a guess.
 _TIMED = {"mov", "matroska", "avi", "gif", "asf"}
@@ -24,7 +24,7 @@ _SLACK = 6e-4
 class VideoReader:
     """A video file or a folder of frames, decoded as it is read, in memory that does not grow with its length.
 
-    Iterating gives `Frame`s whose time t has start <= t < end; it can be done again. Rotation and mirroring of the
+    Iterating gives `TimedPicture`s of times start <= t < end; it can be done again. Rotation and mirroring of the
     file, and pixels that are not square, are undone. A damaged file gives what can be decoded, with one warning, and
     `truncated` is True then.
 
@@ -90,7 +90,7 @@ class VideoReader:
     def __exit__(self, *exception) -> None:
         """Nothing stays open between frames but what the iterator holds, and that goes with the iterator."""
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[TimedPicture]:
         self.truncated = False
         frames = self._as_recorded() if self._fps is None else self._resampled(self._fps)
         count = 0
@@ -103,14 +103,14 @@ class VideoReader:
         if not count:
             raise UserError(f"{self.path} has no frame from {self.start:g} s on; choose an earlier start")
 
-    def _as_recorded(self) -> Iterator[Frame]:
+    def _as_recorded(self) -> Iterator[TimedPicture]:
         for time, _, picture in self._source.pictures(self.start):
             if self.end is not None and time >= self.end - _SLACK:
                 return
             if time >= self.start - _SLACK:
-                yield Frame(time, self._source.rgb(picture))
+                yield TimedPicture(time, self._source.rgb(picture))
 
-    def _resampled(self, fps: Fraction) -> Iterator[Frame]:
+    def _resampled(self, fps: Fraction) -> Iterator[TimedPicture]:
         end = float("inf") if self.end is None else self.end
         origin, count = None, 0
         for time, following, border, picture in _shown(self._source.pictures(self.start), float(1 / fps)):
@@ -124,7 +124,7 @@ class VideoReader:
             image = None
             while (tick := origin + float(count / fps)) < min(border, end) - _SLACK:
                 image = self._source.rgb(picture) if image is None else image
-                yield Frame(tick, image)
+                yield TimedPicture(tick, image)
                 count += 1
             if tick >= end - _SLACK:
                 return

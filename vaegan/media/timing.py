@@ -11,7 +11,7 @@ MAX_RATE = 1000
 
 
 @dataclass(frozen=True)
-class Frame:
+class TimedPicture:
     """One picture of a video. `time`: s from the first frame of the file; `image`: uint8 (H, W, 3) RGB, upright."""
 
     time: float
