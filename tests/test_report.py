@@ -120,13 +120,15 @@ class Result:
     def __init__(self, photo, model, **settings):
         settings = {"reference": "first"} | settings
         self.photo, self.model, self.settings = photo, model, TransferSettings(**settings)
-        self.show_driver, self.rate, self.reference_pose = True, Fraction(25), photo.pose
+        self.show_driver, self.rate, self.reference_pose, self.renderer = True, Fraction(25), photo.pose, "decode"
+        self.reference = 0
 
     def measured(self, results, drivers):
         measure = ResultMeasure(self)
         for t, (result, driver) in enumerate(zip(results, drivers, strict=True)):
             measure.add(Frame(t / 25, result, result, True, driver=driver))
-        return measure.figures(self.reference_pose)
+        driver = SimpleNamespace(reference=self.reference)
+        return measure.figures(SimpleNamespace(motion=driver, reference_pose=self.reference_pose, shaking=None))
 
 
 @pytest.fixture(scope="module")
@@ -185,9 +187,26 @@ def test_words_say_what_the_figures_mean(clip):
 
 
 def test_smile_is_left_out_where_it_is_not_known_what_should_come_out(clip):
-    run = Result(clip.photo, clip.model, reference="best")
+    run = Result(clip.photo, clip.model, motion="absolute")
     figures = run.measured(clip.frames[:6], clip.frames[:6])
     assert figures.smile_bias is None and any(line.startswith("smile") for line in figures.left_out)
+
+
+def test_smile_is_measured_from_the_frame_of_reference(clip):
+    run = Result(clip.photo, clip.model, reference=30)
+    run.reference = 30
+    bias = run.measured([clip.frames[0]] * 40, clip.frames).smile_bias
+    run.reference = 0
+    other = run.measured([clip.frames[0]] * 40, clip.frames).smile_bias
+    tracker = FaceTracker(smoothing=False)
+    smiles = [tracker.track(frame).blendshapes[1:][metrics.SMILE].mean() for frame in clip.frames]
+    assert bias - other == pytest.approx(smiles[30] - smiles[0], abs=1e-4) and abs(bias - other) > 0.001
+
+
+def test_smoothing_says_how_much_less_the_motion_shakes(transfer, tmp_path):
+    assert transfer("--driver", "sway <b>.mp4", "--smooth", "0.5", "--report", str(tmp_path / "r.html"))[0] == 0
+    before, after = stored((tmp_path / "r.html").read_text())["smoothed"]
+    assert 0 < after < 0.5 * before and "before and after --smooth 0.5" in (tmp_path / "r.html").read_text()
 
 
 def test_what_is_kept_of_a_long_clip_does_not_grow():

@@ -202,6 +202,6 @@ def _report(
 ) -> list[tuple[str, str, str]]:
     from vaegan.evaluation.result_report import in_words, write_page
 
-    figures = measure.figures(outcome.reference_pose)
+    figures = measure.figures(outcome)
     write_page(figures, run, driver, board, path)
     return in_words(figures, run)

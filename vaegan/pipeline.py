@@ -18,7 +18,7 @@ from vaegan.errors import UserError
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.notes import Note, faces_notes, pose_notes, reference_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portrait, watch
-from vaegan.reference import choose_reference, delta_to, nearest, read_heads
+from vaegan.reference import choose_reference, delta_to, nearest, read_heads, shaking
 from vaegan.render import build_renderer
 from vaegan.render.view import build_view
 from vaegan.samples import find_driver, find_photo
@@ -60,10 +60,12 @@ class Outcome:
 
     motion: the driver's, from its reference frame, before strength and smoothing
     reference_pose: yaw, pitch, roll in degrees of the driver where it shows the photo as it is
+    shaking: of the motion before and after smoothing, in face sizes, see `vaegan.reference.shaking`; None: not smoothed
     """
 
     motion: Motion
     reference_pose: np.ndarray
+    shaking: tuple[float | None, float | None] | None = None
 
 
 class Frames(Iterator[Frame]):
@@ -197,13 +199,14 @@ class Transfer:
         pose = motion.pose[motion.found].mean(0) if s.motion == "absolute" else motion.pose[motion.reference]
         notes = self._reference_notes(motion, read) + self._pose_notes(pose)
         moved, adjust = motion.smooth(s.smooth), Adjustment(s, self._directions)
+        both = [shaking(self.model, m.deltas, m.placement) for m in (motion, moved)] if s.smooth else None
         moved = self._absolute(moved) if s.motion == "absolute" else moved
         with closing(self._pictures(recorder)) as pictures:
             for at in range(0, len(motion), BATCH):
                 part = slice(at, at + BATCH)
                 yield from self._draw(motion.steps(part), *adjust(moved.steps(part)), pictures, notes)
                 notes = ()
-        return Outcome(motion, pose)
+        return Outcome(motion, pose, both and tuple(both))
 
     def _absolute(self, motion: Motion) -> Motion:
         """The motion that makes the photo look as the driver does; of no more than his mean where no heads can tell."""

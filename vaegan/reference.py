@@ -9,7 +9,8 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.faces.blendshapes import BLENDSHAPES
-from vaegan.faces.geometry import head_pose
+from vaegan.faces.geometry import FACE_POINTS, head_pose
+from vaegan.smoothing import jitter
 
 if TYPE_CHECKING:
     from vaegan.directions import Directions
@@ -57,6 +58,26 @@ def read_heads(model: FaceModel, z: np.ndarray) -> np.ndarray:
         gaps = [mesh[:, lower, 1] - mesh[:, upper, 1] for upper, lower in GAPS]
         parts.append(np.column_stack([pose, shapes, *gaps]))
     return np.concatenate(parts).astype(np.float32)
+
+
+def shaking(model: FaceModel, deltas: np.ndarray, placement: np.ndarray) -> float | None:
+    """How much a motion shakes: `jitter` of the mesh's points in face sizes; None for a model without heads.
+
+    deltas: (T, D); placement: (T, 4), see `Motion`
+    """
+    import torch
+
+    if not model.has_heads:
+        return None
+    parts, weights = [], []
+    for at in range(0, len(deltas), CHUNK):
+        part = slice(at, at + CHUNK + 2)  # second differences reach over two frames
+        mesh = model.heads(torch.from_numpy(deltas[part]))[0][:, :FACE_POINTS, :2].float().cpu().numpy()
+        shake = jitter(mesh * model.framing.scale + placement[part, None, :2])
+        if np.isfinite(shake):
+            parts.append(shake)
+            weights.append(len(mesh) - 2)
+    return float(np.average(parts, weights=weights)) if parts else None
 
 
 def nearest(readings: np.ndarray, photo: np.ndarray, found: np.ndarray) -> Nearest:

@@ -1,4 +1,4 @@
-"""Values over time, made smoother."""
+"""Values over time, made smoother, and how much they shake."""
 
 import math
 
@@ -12,3 +12,8 @@ def gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
     weights = (weights / weights.sum()).astype(np.float32)
     padded = np.pad(values, ((radius, radius), (0, 0)), mode="reflect")
     return sum(w * padded[k : k + len(values)] for k, w in enumerate(weights))
+
+
+def jitter(values: np.ndarray) -> float:
+    """Mean length of the second differences of values (T, P, 2) or (T, P, 3) along T; NaN for fewer than three."""
+    return float(np.linalg.norm(np.diff(values, 2, axis=0), axis=-1).mean()) if len(values) > 2 else float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ from vaegan.evaluation.observer import ANALYSIS_PX
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import head_pose
 from vaegan.faces.tracker import Face, FaceTracker
-from vaegan.pipeline import Frame, Transfer
+from vaegan.pipeline import Frame, Outcome, Transfer
 from vaegan.render.view import resize
 from vaegan.storyboard import Thinned
 
@@ -30,8 +31,10 @@ class ResultFigures:
 
     tracker, embedder: what measured. frames; faceless: in how many of them no face is seen; driver_lost: in how many
     of them the driver's was not. identity: of the result; identity_still: of the photo at the model's size, the most
-    there can be; identity_driver: of the driver with the photo. pose_spread in degrees and expression_spread: how far
-    the driver moves. pose_gap: yaw, pitch, roll in degrees, photo - reference frame.
+    there can be where the model draws it; identity_driver: of the driver with the photo. pose_spread in degrees and
+    expression_spread: how far the driver moves. smoothed: how much the driver's motion shakes before and after
+    smoothing, in face sizes, see `vaegan.reference.shaking`. pose_gap: yaw, pitch, roll in degrees, photo - reference
+    frame.
     curves: (time in s, driver's and result's yaw, pitch, smile, mouth) at up to CURVE_POINTS moments; NaN: no face
     """
 
@@ -51,6 +54,7 @@ class ResultFigures:
     expression_spread: float | None
     smile_bias: float | None
     jitter: float | None
+    smoothed: tuple[float, float] | None
     pose_gap: tuple[float, float, float]
     left_out: list[str]
     curves: list[tuple[float, np.ndarray, np.ndarray]] = field(repr=False)
@@ -84,8 +88,7 @@ class ResultMeasure:
             )
         self.likeness: dict[str, list[float]] = {"result": [0.0, 0], "driver": [0.0, 0]}
         self.curves: Thinned[tuple[float, np.ndarray, np.ndarray]] = Thinned(CURVE_POINTS)
-        self.first_smile: float | None = None
-        self.smile_sum, self.smile_count = 0.0, 0
+        self.smiles, self.driver_smiles = array("f"), array("f")  # of every frame; NaN: no face
         self._look_at_photo()
 
     def _find_embedder(self) -> FaceEmbedder | None:
@@ -105,6 +108,8 @@ class ResultMeasure:
             self.left_out.append("likeness and smile: the tracker that measures sees no face in the photo's crop")
         elif self.embedder is not None:
             self.photo_vector = self.embedder(large, face.mesh)
+            if run.renderer != "decode":
+                return
             small = resize(resize(large, run.model.size), ANALYSIS_PX)
             at_size = _largest(self.of_result, small)
             if at_size is not None:
@@ -130,7 +135,8 @@ class ResultMeasure:
             self.jitter.add(None if face is None else face.mesh, None if seen is None else seen.mesh)
             if face is not None and seen is not None:
                 self.expression.add(face.blendshapes[1:], seen.blendshapes[1:])
-            self._compare_smiles(face, seen)
+            for smiles, whose in ((self.smiles, face), (self.driver_smiles, seen)):
+                smiles.append(np.nan if whose is None else _smile(whose))
         self.curves.add(lambda: (frame.time, _curve(driver_pose, seen), _curve(face and head_pose(face.mesh), face)))
 
     def _compare_with_photo(self, whose: str, picture: np.ndarray | None, face: Face | None) -> None:
@@ -138,20 +144,20 @@ class ResultMeasure:
             self.likeness[whose][0] += float(self.embedder(resize(picture, ANALYSIS_PX), face.mesh) @ self.photo_vector)
             self.likeness[whose][1] += 1
 
-    def _compare_smiles(self, face: Face | None, seen: Face | None) -> None:
-        if seen is not None and self.first_smile is None:
-            self.first_smile = _smile(seen)
-        if face is not None and seen is not None and self.photo_smile is not None:
-            change = self.run.settings.strength * (_smile(seen) - self.first_smile)
-            self.smile_sum += _smile(face) - self.photo_smile - change
-            self.smile_count += 1
+    def _smile_bias(self, reference: int) -> float | None:
+        """Mean smile of the result less what photo and driver ask for. reference: the driver's frame."""
+        result, driver, s = np.array(self.smiles), np.array(self.driver_smiles), self.run.settings
+        if s.motion == "absolute" or self.photo_smile is None or reference >= len(driver):
+            return None
+        change = s.strength * s.expression * s.mouth * (driver - driver[reference])
+        off = result - self.photo_smile - change
+        return float(np.nanmean(off)) if np.isfinite(off).any() else None
 
-    def figures(self, reference_pose: np.ndarray) -> ResultFigures:
-        """What all frames come to. reference_pose: the driver's, see `Outcome`."""
-        settings, left_out = self.run.settings, list(self.left_out)
-        from_first = settings.motion == "relative" and settings.reference == "first"
-        if self.expression is not None and not from_first:
-            left_out.append("smile: what is to come out is known only with --motion relative --reference first")
+    def figures(self, outcome: Outcome) -> ResultFigures:
+        """What all frames come to. outcome: of the transfer, once its last frame is made."""
+        left_out, smile_bias = list(self.left_out), self._smile_bias(outcome.motion.reference)
+        if self.expression is not None and self.run.settings.motion == "absolute":
+            left_out.append("smile: what is to come out is known only with --motion relative")
         if self.driver_seen < FEWEST:
             left_out.append(f"movement: the driver's face is seen in fewer than {FEWEST} frames")
         likeness = {whose: total / count if count else None for whose, (total, count) in self.likeness.items()}
@@ -168,9 +174,10 @@ class ResultMeasure:
             identity_driver=likeness["driver"],
             **self._followed("pose", self.pose),
             **self._followed("expression", self.expression),
-            smile_bias=self.smile_sum / self.smile_count if self.smile_count and from_first else None,
+            smile_bias=smile_bias,
             jitter=_finite(self.jitter and self.jitter.value()),
-            pose_gap=tuple(map(float, self.run.photo.pose - reference_pose)),
+            smoothed=outcome.shaking if outcome.shaking and None not in outcome.shaking else None,
+            pose_gap=tuple(map(float, self.run.photo.pose - outcome.reference_pose)),
             left_out=left_out,
             curves=self.curves.kept,
         )

@@ -46,7 +46,7 @@ def _values(figures: ResultFigures, run: Transfer, driver: Path, board: np.ndarr
         "rows": in_words(figures, run),
         "curves": curves(figures),
         "figures": figures,
-        "size": run.model.size,
+        "size": run.model.size if run.renderer == "decode" else None,
         "definitions": definitions(figures),
         "facts": _rounded(facts),
     }
@@ -68,6 +68,7 @@ def in_words(figures: ResultFigures, run: Transfer) -> list[Line]:
         _moved("Expression", "changes", "expression", figures, run, STILL_EXPRESSION),
         _smile(figures),
         _steadiness(figures),
+        _smoothing(figures, run),
     ]
     return [line for line in lines if line is not None]
 
@@ -104,7 +105,7 @@ def _gap(figures: ResultFigures, run: Transfer) -> Line:
     far = pose_words(figures.pose_gap, run.model.framing.follow)
     frame = "the driver's mean pose" if run.settings.motion == "absolute" else "the driver's reference frame"
     words = (
-        f"The photo's head is turned from {frame} by {far}, which distorts the result: use --reference best, another "
+        f"The photo's head is turned from {frame} by {far}, which distorts the result: use another "
         "part of the driver (--start, --end) or another photo."
         if far
         else f"Photo and {frame} look about the same way (within {POSE_DEGREES} degrees)."
@@ -116,7 +117,7 @@ def _moved(what: str, verb: str, name: str, figures: ResultFigures, run: Transfe
     r, gain, spread = (getattr(figures, f"{name}_{figure}") for figure in ("r", "gain", "spread"))
     if r is None or gain is None:
         return None
-    strength = run.settings.strength
+    strength = run.settings.strength * getattr(run.settings, name)
     follows = next(words for least, words in FOLLOWS if (r if strength >= 0 else -r) >= least)
     if abs(gain) < HARDLY:
         follows = "hardly moves with"
@@ -146,6 +147,17 @@ def _steadiness(figures: ResultFigures) -> Line | None:
     elif figures.jitter < 0.7:
         words = "The result is calmer than the driver."
     return "Shaking, result / driver", f"{figures.jitter:.2f}", words
+
+
+def _smoothing(figures: ResultFigures, run: Transfer) -> Line | None:
+    if figures.smoothed is None:
+        return None
+    before, after = (1000 * value for value in figures.smoothed)
+    words = (
+        f"Jitter of the motion before and after --smooth {run.settings.smooth:g}: how far the face's points are from "
+        "the middle between the frames before and after, in thousandths of the face."
+    )
+    return "Smoothing", f"{before:.2f} to {after:.2f}", words
 
 
 def definitions(figures: ResultFigures) -> list[str]:
