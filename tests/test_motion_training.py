@@ -137,3 +137,23 @@ def test_following_knows_gain_and_correlation():
     assert r.item() == pytest.approx(1, abs=1e-5) and gain.item() == pytest.approx(0.5, abs=1e-5)
     r, _ = following(-true, true, clip)
     assert r.item() == pytest.approx(-1, abs=1e-5)
+
+
+def test_a_pca_start_rebuilds_crops_before_any_training(tmp_path):
+    layout = ["model.networks.encoder_strides=[4,1,2,1,1,1,1]", "model.networks.decoder_strides=[1,1,1,2,1,2,2]"]
+    layout += [
+        "model.networks.encoder_widths=[64,64,64,64,64,64,64]",
+        "model.networks.decoder_widths=[64,64,64,64,16,16,16]",
+    ]
+    crops = torch.from_numpy(drawn_pack(24, 16, 0).crops).permute(0, 3, 1, 2).float() / 255
+    left = {}
+    for pca in ("true", "false"):
+        run(tmp_path / pca, *UNJUDGED, *layout, f"model.pca_start={pca}", "trainer.steps=1", "model.optimizer.lr=0")
+        model = load_model(tmp_path / pca / "model")
+        left[pca] = (model.decode(model.encode(crops)) - crops).square().mean() / crops.var()
+    assert left["true"] < 0.9 and left["false"] > 0.95
+
+
+def test_a_pca_start_that_does_not_fit_the_networks_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"PCA start needs .*model\.pca_start"):
+        run(tmp_path / "run", *UNJUDGED, "model.pca_start=true")

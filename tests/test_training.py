@@ -1,6 +1,7 @@
 """Training as a user meets it: configurations compose, short runs work, resume is exact, failures are one line."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,6 +95,15 @@ def test_a_model_brings_its_data_unless_another_is_named():
 def test_experiments_and_debug_settings_compose(path):
     for debug in [p.stem for p in (ROOT / "conf/debug").glob("*.yaml")]:
         OmegaConf.to_container(composed(f"experiment={path.stem}", f"debug={debug}").model, resolve=True)
+
+
+def test_the_motion64_experiment_is_the_shipped_models_last_run():
+    card = (ROOT / "vaegan/pretrained/motion64/README.md").read_text()
+    command = " ".join(re.search(r"`(python train\.py [^`]*)`", card)[1].split())
+    of_its_start = ("start_from=", "model.gan.", "model.critics.")  # it went on from other weights
+    settings = [word for word in command.split()[2:] if not word.startswith(of_its_start)]
+    assert len(settings) >= 7
+    assert composed("experiment=motion64") == composed(*settings)
 
 
 def test_paper_experiments_hold_the_papers_numbers():

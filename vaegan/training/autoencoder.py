@@ -79,12 +79,7 @@ class Autoencoder(TrainingModule):
             take_weights(self.vae, start.vae, start_from)
             self.images_before = int(start.training.get("images_seen", 0))
         elif self.pca_start:
-            try:
-                start_from_pca(self.vae, data.train.crops, noise=self.weights["kl"] / 4)
-            except ValueError as error:
-                raise UserError(
-                    f"{error}: widen model.networks, or start at random with model.pca_start=false"
-                ) from error
+            start_from_pca(self.vae, data.train.crops, noise=self.weights["kl"] / 4)
         self.ema.module.load_state_dict(self.vae.state_dict())
 
     def compiled(self) -> list[nn.Module]:

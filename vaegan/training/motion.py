@@ -30,6 +30,7 @@ from vaegan.training.adversary import discriminator_terms, is_penalised, verdict
 from vaegan.training.card import model_card
 from vaegan.training.module import Finished, TrainingModule, take_weights
 from vaegan.training.motion_figures import MotionFigures
+from vaegan.training.pca_start import start_from_pca
 from vaegan.training.schedule import learning_rate_factor
 
 CHECK_EVERY = 50
@@ -37,6 +38,8 @@ CHECK_EVERY = 50
 
 EMA_EVERY = 4
 """Steps between two updates of the average."""
+
+PCA_CROPS = 6000
 
 
 class MotionAutoencoder(TrainingModule):
@@ -51,6 +54,7 @@ class MotionAutoencoder(TrainingModule):
             D `adversarial`, `feature`, `r1`; `rebuilt`, the share of the critics' terms that reconstructions have
             where strangers have 1.
         strangers: whether z_p + z_b - z_a is drawn and judged at all.
+        pca_start: start as a PCA autoencoder of some training crops, where no other weights are given.
         optimizer: as of `Autoencoder`, betas alike.
         gan, critics: `start` and `ramp`, shares of the run after and over which their terms come in; gan also `form`
             and `r1_every`; critics also `share`, of reconstructions they look at, and `jitter` of where they look.
@@ -69,6 +73,7 @@ class MotionAutoencoder(TrainingModule):
         regions: dict[str, float],
         weights: dict[str, float],
         strangers: bool,
+        pca_start: bool,
         optimizer: dict[str, Any],
         gan: dict[str, Any],
         critics: dict[str, float],
@@ -86,7 +91,7 @@ class MotionAutoencoder(TrainingModule):
         self.framing = Framing(float(framing["scale"]), bool(framing["follow"]))
         self.size = vae.config["size"]
         self.regions, self.weights, self.strangers = regions, weights, strangers
-        self.optimizer, self.gan, self.critics = optimizer, gan, critics
+        self.pca_start, self.optimizer, self.gan, self.critics = pca_start, optimizer, gan, critics
         self.ema = averaged(self.networks, ema_decay**EMA_EVERY)
         self.seed = torch.initial_seed()
         w = weights
@@ -106,6 +111,9 @@ class MotionAutoencoder(TrainingModule):
             if start.has_heads:
                 self.networks["heads"].load_state_dict(start.head_maps.state_dict())
             self.images_before = int(start.training.get("images_seen", 0))
+        elif self.pca_start:
+            crops = data.train.crops[:: max(1, len(data.train.crops) // PCA_CROPS)]
+            start_from_pca(self.networks["vae"], crops, noise=self.weights["kl"] / 4)
         if not start_from or not start.has_heads:
             mean = torch.from_numpy(data.train.pack.mesh[:20_000].astype(np.float32).mean(0))
             self.networks["heads"].mesh.bias.data.copy_(mean.flatten())

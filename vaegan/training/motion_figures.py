@@ -9,6 +9,9 @@ from vaegan.data.pack_data import Batch
 from vaegan.motion import delta
 from vaegan.training.following import heads_figures
 
+PHOTOS = 256
+"""Stills, at least, that are moved as strangers, where there are as many."""
+
 
 class MotionFigures:
     """Collects what the averaged networks make of the batches of one validation.
@@ -32,7 +35,7 @@ class MotionFigures:
 
     def clear(self) -> None:
         self.frames: list[tuple[Tensor, ...]] = []
-        self.photos: tuple[Tensor, ...] | None = None
+        self.photos: list[tuple[Tensor, ...]] = []
 
     def add(self, batch: Batch) -> tuple[int, dict[str, Tensor]]:
         """Keeps the batch's frames for `of_clips`; returns how many whole stills it has, and their figures."""
@@ -48,8 +51,8 @@ class MotionFigures:
         if not len(stills):
             return 0, {}
         crops, mesh, shapes = crops[stills], batch["mesh"][stills], batch["blendshapes"][stills]
-        if self.photos is None:
-            self.photos = mu[stills], crops, mesh, shapes
+        if sum(len(photos[0]) for photos in self.photos) < PHOTOS:
+            self.photos.append((mu[stills], crops, mesh, shapes))
         pictures = self._decoded(mu[stills])
         figures = {
             "psnr": losses.psnr(pictures, crops).mean(),
@@ -65,13 +68,13 @@ class MotionFigures:
             return {}
         clip, z, mesh, shapes, true_mesh, true_shapes = (torch.cat(parts) for parts in zip(*self.frames, strict=True))
         figures = heads_figures(mesh, shapes, true_mesh, true_shapes, clip)
-        if self.photos is not None and self.landmarker is not None and self.embedder is not None:
+        if self.photos and self.landmarker is not None and self.embedder is not None:
             figures |= self._of_strangers(clip, z, true_mesh, true_shapes)
         return figures
 
     def _of_strangers(self, clip: Tensor, z: Tensor, mesh: Tensor, shapes: Tensor) -> dict[str, Tensor]:
         """Validation stills moved by validation clips, each by one frame from the clip's first."""
-        photos, crops, photo_mesh, photo_shapes = self.photos
+        photos, crops, photo_mesh, photo_shapes = (torch.cat(parts) for parts in zip(*self.photos, strict=True))
         generator = torch.Generator().manual_seed(0)
         frame = torch.randint(len(z), (len(photos),), generator=generator).to(z.device)
         first = torch.searchsorted(clip, clip[frame])

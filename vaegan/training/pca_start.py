@@ -5,8 +5,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaegan.errors import UserError
 from vaegan.networks import SLOPE, VAE
 from vaegan.pca import fit_pca, mirrored_rows
+
+REMEDY = "widen model.networks, or start at random with model.pca_start=false"
 
 
 @torch.no_grad()
@@ -21,12 +24,12 @@ def start_from_pca(vae: VAE, crops: np.ndarray, noise: float) -> None:
         crops: uint8 (N, S, S, 3) to fit on, mirror images are added.
         noise: variance a pixel's code noise starts from (the KL weight / 4: BCE's curvature at mid-grey is 4).
     Raises:
-        ValueError: hidden layers narrower than 2 * latent, or feature maps too narrow for the half-size picture.
+        UserError: hidden layers narrower than 2 * latent, or feature maps too narrow for the half-size picture.
     """
     encoder, decoder, k = vae.encoder, vae.decoder, vae.config["latent"]
     size, half = vae.config["size"], vae.config["size"] // 2
     if encoder.shared.out_features < 2 * k:
-        raise ValueError(f"a PCA start needs hidden >= {2 * k}")
+        raise UserError(f"a PCA start needs hidden >= {2 * k}: {REMEDY}")
     rows = mirrored_rows(crops).view(-1, 3, size, size) - 0.5
     small = F.avg_pool2d(rows, 2).flatten(1)
     pca = fit_pca(small, k)
@@ -34,7 +37,7 @@ def start_from_pca(vae: VAE, crops: np.ndarray, noise: float) -> None:
     side = decoder.side
     fold = half // side
     if vae.config["encoder_widths"][-1] < 3 * fold**2 or vae.config["decoder_widths"][0] < 3 * fold**2:
-        raise ValueError(f"a PCA start needs at least {3 * fold**2} channels at {side} x {side}")
+        raise UserError(f"a PCA start needs at least {3 * fold**2} channels at {side} x {side}: {REMEDY}")
 
     def to_features(pictures: Tensor, channels: int) -> Tensor:
         """(N, 3, half, half) -> (N, channels * side * side) as the shortcuts lay the picture out."""
