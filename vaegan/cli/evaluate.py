@@ -80,14 +80,13 @@ def evaluate(
             inception,
             i3d,
         )
-        plan = replace(
-            QUICK if quick else FULL, seed=seed, renderer=renderer, refiner=None if refiner == "none" else refiner
-        )
         parts = [part.value for part in only or ()]
-        if parts:
-            plan = replace(plan, parts=tuple(part for part in plan.parts if part in parts))
-        plan = replace(plan, frames=frames or plan.frames, photos=pairs or plan.photos, baselines=baselines)
-        found = measure(face_model, sources, plan, progress)
+    plan = QUICK if quick else FULL
+    chosen = {"frames": frames, "photos": pairs, "parts": tuple(part for part in plan.parts if part in parts)}
+    plan = replace(plan, **{name: value for name, value in chosen.items() if value})
+    refined = None if refiner == "none" else refiner
+    plan = replace(plan, seed=seed, renderer=renderer, refiner=refined, baselines=baselines)
+    found = measure(face_model, sources, plan, progress)
     options = "".join(
         [
             " --quick" * quick,

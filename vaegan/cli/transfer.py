@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vaegan.cli.ending import run
+from vaegan.cli.progress import bar
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -118,38 +119,12 @@ def transfer(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
 ) -> None:
     """Animate a photo with a driving video: the face in it moves like the face there."""
+    options = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
     from vaegan.job import transfer
 
     with _progress() as on_progress:
         result = transfer(
-            photo,
-            driver,
-            output,
-            model=model,
-            motion=motion.value,
-            reference=reference,
-            strength=strength,
-            smooth=smooth,
-            pose=pose,
-            expression=expression,
-            mouth=mouth,
-            eyes=eyes,
-            start=start,
-            end=end,
-            fps=fps,
-            size=size,
-            renderer=None if renderer is None else renderer.value,
-            view=None if view is None else view.value,
-            refiner=refiner,
-            no_audio=no_audio,
-            compare=compare,
-            storyboard=storyboard,
-            save_motion=save_motion,
-            report=report,
-            device=device.value,
-            dry_run=dry_run,
-            on_note=lambda note: typer.echo(f"note: {note.text}", err=True),
-            on_progress=on_progress,
+            **options, on_note=lambda note: typer.echo(f"note: {note.text}", err=True), on_progress=on_progress
         )
     if dry_run:
         for name, words in result.plan.items():
@@ -168,19 +143,14 @@ def transfer(
 
 @contextmanager
 def _progress():
-    """A bar on stderr, where that is a terminal; yields what to call with frames done and frames in all."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    """A bar; yields what to call with frames done and frames in all."""
+    with bar() as shown:
         task = None
 
         def show(done: int, total: int | None) -> None:
             nonlocal task
-            task = bar.add_task("", total=total) if task is None else task
-            bar.update(task, completed=done)
+            task = shown.add_task("", total=total) if task is None else task
+            shown.update(task, completed=done)
 
         yield show
 
