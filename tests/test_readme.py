@@ -193,6 +193,7 @@ def test_options_named_are_options():
 
     group = typer.main.get_command(app)
     found = [typer.main.get_command(transfer)] + [group.get_command(None, name) for name in COMMANDS]
+    found += [below for command in found for below in getattr(command, "commands", {}).values()]
     parameters = [parameter for command in found for parameter in command.params]
     offered = {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
