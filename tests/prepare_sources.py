@@ -2,8 +2,10 @@
 
 import csv
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from vaegan.data.prepare.parts import Rejected
 from vaegan.media import VideoReader, VideoWriter
 
 PEOPLE = ("AJ_Cook", "Abdulaziz_Kamilov", "Abid_Hamid_Mahmud_Al-Tikriti")
@@ -42,3 +44,10 @@ def index_of(folder: Path) -> list[dict[str, str]]:
 def bytes_of(folder: Path) -> dict[str, bytes]:
     """What a data set consists of."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def read_rejected(path: Path) -> Iterator[Rejected]:
+    """The entries of a rejected.csv."""
+    with open(path, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            yield Rejected(row["file"], row["reason"], row["detail"], int(row["count"]), row["source"])

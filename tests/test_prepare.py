@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from prepare_sources import bytes_of, cut, index_of, people, photos_of_people
+from prepare_sources import bytes_of, cut, index_of, people, photos_of_people, read_rejected
 
 from vaegan.data.format import read_index, read_labels, read_pictures
 from vaegan.data.prepare import jobs as jobs_module
-from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.prepare import prepare
 from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.errors import UserError

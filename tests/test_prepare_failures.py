@@ -8,10 +8,9 @@ import sys
 import zipfile
 
 import pytest
-from prepare_sources import bytes_of, copy, cut, index_of, people, photos_of_people
+from prepare_sources import bytes_of, copy, cut, index_of, people, photos_of_people, read_rejected
 
 from vaegan.data.prepare import jobs
-from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.prepare import prepare
 from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.errors import UserError

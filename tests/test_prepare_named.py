@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prepare_sources import PEOPLE, copy, cut, index_of, photos_of_people
+from prepare_sources import PEOPLE, copy, cut, index_of, photos_of_people, read_rejected
 
 from vaegan.data.prepare import jobs as jobs_module
-from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.prepare import prepare
 from vaegan.data.prepare.public_datasets import recognise
 from vaegan.data.prepare.settings import PrepareSettings

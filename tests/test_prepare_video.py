@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from prepare_sources import bytes_of, cut, index_of, photos_of_people
+from prepare_sources import bytes_of, cut, index_of, photos_of_people, read_rejected
 
 from vaegan.data.format import read_labels
 from vaegan.data.prepare import jobs
-from vaegan.data.prepare.merge import read_rejected
 from vaegan.data.prepare.prepare import prepare
 from vaegan.data.prepare.settings import PrepareSettings
 from vaegan.media import VideoReader, VideoWriter, read_image

@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -193,10 +192,3 @@ def _write_rejected(path: Path, rejected: list[Rejected]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("source", "file", "reason", "detail", "count"))
         writer.writerows((entry.source, entry.file, entry.reason, entry.detail, entry.count) for entry in rejected)
-
-
-def read_rejected(path: Path) -> Iterator[Rejected]:
-    """The entries of a rejected.csv."""
-    with open(path, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            yield Rejected(row["file"], row["reason"], row["detail"], int(row["count"]), row["source"])
