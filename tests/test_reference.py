@@ -1,5 +1,6 @@
 """Which frame of a driver shows the photo as it is, by the heads of the model that ships."""
 
+import logging
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,7 @@ from vaegan.directions import load_directions
 from vaegan.faces.tracker import FaceTracker
 from vaegan.model import load_model
 from vaegan.motion import Motion
-from vaegan.pipeline import Transfer
+from vaegan.pipeline import Transfer, animate
 from vaegan.portrait import read_portrait
 from vaegan.reference import OPENINGS, SHAPES, delta_to, read_heads
 from vaegan.samples import find_photo, shipped_motions
@@ -70,6 +71,13 @@ def test_an_open_mouth_in_the_first_frame_does_not_pull_the_lips_together(driver
     assert "frame 12 (0.48 s)" in notes[0] and "0 degrees, expression by 0.00" in notes[0] and len(notes) == 1
     assert lips(model, photo, best).min() > closed - 0.005
     assert lips(model, photo, first).min() < closed - 0.02
+
+
+def test_the_choice_is_no_warning_to_whoever_takes_only_the_pictures(driver, model, caplog):
+    with caplog.at_level(logging.INFO, "vaegan"):
+        next(animate("sample", driver, model, FaceTracker("own"), renderer="decode"))
+    (record,) = (record for record in caplog.records if "frame 12 (0.48 s)" in record.getMessage())
+    assert record.levelno == logging.INFO
 
 
 def test_a_motion_file_is_measured_from_the_same_frame_as_its_driver(driver, model, tmp_path):

@@ -282,17 +282,21 @@ def animate(
 
         model = load_model(model, device=choose_device(device))
     run = Transfer(photo, driver, model, TransferSettings(**options), tracker)
-    for note in run.notes:
-        log.warning(note.text)
+    _log(run.notes)
     return _images(run)
 
 
 def _images(run: Transfer) -> Iterator[np.ndarray]:
     with closing(run.frames()) as frames:
         for frame in frames:
-            for note in frame.notes:
-                log.warning(note.text)
+            _log(frame.notes)
             yield frame.image
+
+
+def _log(notes: Iterable[Note]) -> None:
+    """The choice of a reference is no cause for a warning, all else is."""
+    for note in notes:
+        log.log(logging.INFO if note.kind == "reference" else logging.WARNING, note.text)
 
 
 def choose_device(name: str) -> str:
