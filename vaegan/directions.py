@@ -180,7 +180,8 @@ def directions_of(model: FaceModel) -> Directions:
     try:
         return shipped_directions(model.id)
     except UserError:
-        what = f"model {model.name} has no named directions, which parts of a motion and absolute motion need"
+        need = "parts of a motion and absolute motion need" if model.has_heads else "parts of a motion need"
+        what = f"model {model.name} has no named directions, which {need}"
         mend = "`vaegan motion directions --model FOLDER` makes them" if model.has_heads else "use motion64"
         raise UserError(f"{what}: {mend}") from None
 

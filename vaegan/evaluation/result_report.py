@@ -155,9 +155,9 @@ def _smoothing(figures: ResultFigures, run: Transfer) -> Line | None:
     before, after = (1000 * value for value in figures.smoothed)
     words = (
         f"Jitter of the motion before and after --smooth {run.settings.smooth:g}: how far the face's points are from "
-        "the middle between the frames before and after, in thousandths of the face."
+        "the middle between the frames before and after."
     )
-    return "Smoothing", f"{before:.2f} to {after:.2f}", words
+    return "Smoothing", f"{before:.1f} to {after:.1f} thousandths of the face", words
 
 
 def definitions(figures: ResultFigures) -> list[str]:
