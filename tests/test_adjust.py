@@ -9,6 +9,7 @@ from standin import save_tiny_model
 from vaegan.adjust import QUICKEST_SECONDS, REST_SECONDS, Adjustment, Ease
 from vaegan.directions import FILE, directions_of, part_rows
 from vaegan.errors import UserError
+from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.model import load_model
 from vaegan.motion import Motion, Steps
 from vaegan.reference import OPENINGS, read_heads
@@ -111,6 +112,39 @@ def test_without_expression_the_head_alone_moves_and_without_pose_it_stays_where
     deltas, placement = Adjustment(TransferSettings(pose=0), directions)(steps)
     whole, still = (read_heads(model, z + d)[:, :2].std(0) for d in (steps.deltas, deltas))
     assert (still < 0.2 * whole).all() and not placement.any()
+
+
+READ = {"smile": "mouthSmileLeft", "jaw": "jawOpen"}
+
+
+def grown(model, at, **direction):
+    """One reading over time of a face whose photo has `at`: as asked for, as it is; and the deltas of both."""
+    directions = directions_of(model)
+    (name, most), rest = next(iter(direction.items())), np.zeros(len(directions.readings), np.float32)
+    row = ["yaw", "pitch", "roll", *BLENDSHAPES].index(READ.get(name, name))
+    rest[[row, *([BLENDSHAPES.index("mouthSmileRight") + 3] if name == "smile" else [])]] = at
+    deltas = np.linspace(0, most, 200, dtype=np.float32)[:, None] * directions.delta(**{name: 1.0})
+    given = steps(200, deltas=deltas, placement=np.zeros((200, 4), np.float32))
+    moved, _ = Adjustment(TransferSettings(), directions, rest)(given)
+    return *(at + each @ directions.readings[row] for each in (deltas, moved)), deltas, moved
+
+
+@pytest.mark.parametrize(
+    ("at", "direction", "limit"),
+    [(0.6, {"smile": 1.2}, 1.05), (0.0, {"jaw": -0.8}, -0.3), (10.0, {"yaw": 90}, 55), (-5.0, {"pitch": -60}, -35)],
+)
+def test_what_goes_beyond_a_face_is_bounded_softly(model, at, direction, limit):
+    asked, moved, deltas, bounded = grown(model, at, **direction)
+    scale = abs(limit)
+    assert 0.85 * scale < np.abs(moved).max() < 1.15 * scale < np.abs(asked).max()  # neighbours give way, too
+    assert (np.diff(np.abs(moved)) > -1e-3 * scale).all()  # more is asked for, no less is given
+    assert np.abs(np.diff(moved, 2)).max() < 0.2 * np.abs(np.diff(asked)).max()  # a clip would have 1
+    assert np.array_equal(bounded[:20], deltas[:20])  # within the range nothing is touched
+
+
+def test_a_photo_that_is_beyond_the_knee_itself_stays_as_it_is(model):
+    asked, moved, *_ = grown(model, 1.0, smile=-0.5)
+    assert moved[:50] == pytest.approx(asked[:50], abs=1e-4)
 
 
 def test_a_model_without_directions_is_told_how_to_get_them(tmp_path):

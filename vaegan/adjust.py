@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaegan.directions import part_rows
+from vaegan.directions import POSE, part_rows
 
 if TYPE_CHECKING:
     from vaegan.directions import Directions
@@ -22,12 +22,22 @@ QUICKEST_SECONDS = 0.2
 BEGIN_SECONDS = 0.5
 """In this time a photo takes on the driver's own pose and expression."""
 
+KNEES, WIDTHS = (40.0, 25.0, 25.0), (15.0, 10.0, 10.0)
+"""Degrees of yaw, pitch and roll up to which a head turns as it is told, and how far it turns beyond that."""
+
+SHAPE_KNEES, SHAPE_WIDTH = (-0.1, 0.85), 0.2
+"""Likewise of the blendshapes, of which 0 to 1 is the whole movement; heads read about 0.1 too little or too much."""
+
 
 class Adjustment:
     """From a driver's steps to what moves the photo; takes them in their order, once."""
 
-    def __init__(self, settings: TransferSettings, directions: Directions | None = None) -> None:
-        """directions: of the model, where `settings.parts` are set."""
+    def __init__(
+        self, settings: TransferSettings, directions: Directions | None = None, photo_heads: np.ndarray | None = None
+    ) -> None:
+        """directions: of the model, where `settings.parts` are set; with photo_heads (READINGS,) motion is bounded."""
+        bounded = directions is not None and photo_heads is not None
+        self.bounds = Bounds(directions, photo_heads) if bounded else None
         self.strength = np.float32(settings.strength)
         self.directions = directions if settings.parts else None
         self.ease = Ease(BEGIN_SECONDS if settings.motion == "absolute" else 0.0)
@@ -42,9 +52,36 @@ class Adjustment:
         if self.directions is not None:
             deltas = self.directions.scaled(deltas, self.factors)
             placement = placement * self.factors[part_rows("pose")[0]]
-        values = np.hstack([deltas, placement]) * self.strength
+        deltas, placement = deltas * self.strength, placement * self.strength
+        if self.bounds is not None:
+            deltas = self.bounds(deltas)
+        values = np.hstack([deltas, placement])
         eased = self.ease(steps.times, values, steps.found)
         return eased[:, :-4], eased[:, -4:]
+
+
+class Bounds:
+    """Keeps photo and motion together within what faces do: a smile on a smile is no smile and a half.
+
+    What the heads read is left as it is up to a knee, and nears a limit from there on; a photo that is beyond the knee
+    itself has its own reading for one.
+    """
+
+    def __init__(self, directions: Directions, photo_heads: np.ndarray) -> None:
+        self.directions = directions
+        self.photo = photo_heads[: len(directions.readings)]
+        shapes = len(self.photo) - len(POSE)
+        low, high = SHAPE_KNEES
+        low, high = [*(-knee for knee in KNEES), *[low] * shapes], [*KNEES, *[high] * shapes]
+        self.low, self.high = np.minimum(np.float32(low), self.photo), np.maximum(np.float32(high), self.photo)
+        self.width = np.float32([*WIDTHS, *[SHAPE_WIDTH] * shapes])
+
+    def __call__(self, deltas: np.ndarray) -> np.ndarray:
+        """deltas: float32 (T, D) -> the same, bounded."""
+        read = self.photo + deltas @ self.directions.readings.T
+        above, below = ((read - self.high) / self.width).clip(0), ((self.low - read) / self.width).clip(0)
+        inward = self.width * ((1 - np.exp(-above) - above) - (1 - np.exp(-below) - below))
+        return (deltas + inward @ self.directions.answers.T).astype(np.float32)
 
 
 class Ease:

@@ -170,9 +170,14 @@ def load_directions(model: str | Path) -> Directions:
         raise UserError(f"{path}: no usable directions ({reason}); make them again") from None
 
 
+def has_directions(model: FaceModel) -> bool:
+    """Whether there are directions in the folder of a loaded model."""
+    return model.has_heads and model.folder is not None and (model.folder / FILE).is_file()
+
+
 def directions_of(model: FaceModel) -> Directions:
     """The directions of a loaded model: in its folder, or of one that ships. Raises UserError where there are none."""
-    if model.folder is not None and (model.folder / FILE).is_file():
+    if has_directions(model):
         found = load_directions(model.folder)
         if found.model_id == model.id:
             return found

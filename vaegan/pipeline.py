@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaegan.adjust import Adjustment
-from vaegan.directions import directions_of
+from vaegan.directions import directions_of, has_directions
 from vaegan.errors import UserError
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.notes import Note, faces_notes, pose_notes, reference_notes
@@ -114,7 +114,8 @@ class Transfer:
             tracker = FaceTracker()
         s = self.settings = settings or TransferSettings()
         self.model, self.tracker = model, tracker
-        self._directions = directions_of(model) if s.parts or (s.motion == "absolute" and model.has_heads) else None
+        needed = s.parts or (s.motion == "absolute" and model.has_heads)
+        self._directions = directions_of(model) if needed or has_directions(model) else None
         opened = self._open(driver)
         if s.reference is None:
             lasts = isinstance(opened, Motion) or opened.repeats
@@ -182,7 +183,7 @@ class Transfer:
 
     def _as_it_comes(self) -> Generator[Frame, None, Outcome]:
         """One pass: every batch of the driver is drawn as soon as it is encoded."""
-        recorder, adjust = MotionRecorder(self.model, self.rate), Adjustment(self.settings, self._directions)
+        recorder, adjust = MotionRecorder(self.model, self.rate), self._adjustment()
         for batch in self._watch(self.settings.size if self.show_driver else 0):
             unknown = recorder.reference_pose is None
             steps = recorder.add(batch)
@@ -194,11 +195,10 @@ class Transfer:
     def _from_motion(self, motion: Motion, recorder: MotionRecorder | None) -> Generator[Frame, None, Outcome]:
         """From a whole motion. recorder: what it was read with, where there are pictures of the driver to show."""
         s = self.settings
-        read = read_heads(self.model, self.photo.z[None])[0]
-        motion = motion.relative_to(choose_reference(motion, s.reference, self.photo.z, read))
+        motion = motion.relative_to(choose_reference(motion, s.reference, self.photo.z, self._read))
         pose = motion.pose[motion.found].mean(0) if s.motion == "absolute" else motion.pose[motion.reference]
-        notes = self._reference_notes(motion, read) + self._pose_notes(pose)
-        moved, adjust = motion.smooth(s.smooth), Adjustment(s, self._directions)
+        notes = self._reference_notes(motion) + self._pose_notes(pose)
+        moved, adjust = motion.smooth(s.smooth), self._adjustment()
         both = [shaking(self.model, m.deltas, m.placement) for m in (motion, moved)] if s.smooth else None
         moved = self._absolute(moved) if s.motion == "absolute" else moved
         with closing(self._pictures(recorder)) as pictures:
@@ -207,6 +207,14 @@ class Transfer:
                 yield from self._draw(motion.steps(part), *adjust(moved.steps(part)), pictures, notes)
                 notes = ()
         return Outcome(motion, pose, both and tuple(both))
+
+    def _adjustment(self) -> Adjustment:
+        return Adjustment(self.settings, self._directions, self._read)
+
+    @cached_property
+    def _read(self) -> np.ndarray:
+        """What the model's heads read off the photo, (READINGS,) or (0,)."""
+        return read_heads(self.model, self.photo.z[None])[0]
 
     def _absolute(self, motion: Motion) -> Motion:
         """The motion that makes the photo look as the driver does; of no more than his mean where no heads can tell."""
@@ -239,10 +247,10 @@ class Transfer:
             for frame, crop in zip(frames, recorder.crops(), strict=False):
                 yield crop_picture(frame.image, crop, self.settings.size)
 
-    def _reference_notes(self, motion: Motion, read: np.ndarray) -> tuple[Note, ...]:
+    def _reference_notes(self, motion: Motion) -> tuple[Note, ...]:
         if self.settings.motion == "absolute" or self.settings.reference != "best" or not motion.heads.size:
             return ()
-        best = nearest(motion.heads, read, motion.found)
+        best = nearest(motion.heads, self._read, motion.found)
         return reference_notes(best.frame, motion.times[best.frame], best.degrees, best.expression)
 
     def _pose_notes(self, reference: np.ndarray | None) -> tuple[Note, ...]:
