@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 from standin import SquareTracker, film, picture, save_tiny_model, talking
 
 import vaegan
@@ -27,6 +28,18 @@ def shelf(tmp_path, monkeypatch):
     film(tmp_path / "clip.mp4", talking(30))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_a_result_that_few_players_show_is_told(tmp_path):
+    big = Image.new("RGB", (4200, 600))
+    big.paste(Image.open(find_photo("sample")), (1800, 40))
+    big.save(tmp_path / "big.png")
+    for view, kinds in (("full", ["size"]), ("crop", [])):
+        notes = []
+        vaegan.transfer(
+            tmp_path / "big.png", "talking", tmp_path / "o.mp4", view=view, dry_run=True, on_note=notes.append
+        )
+        assert [note.kind for note in notes] == kinds
 
 
 def made(**options):

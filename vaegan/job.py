@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoWriter, check_output, write_image
-from vaegan.notes import Note
+from vaegan.notes import Note, size_notes
 from vaegan.pipeline import Transfer, choose_device
 from vaegan.samples import find_driver, find_photo
 from vaegan.settings import PARTS, TransferSettings
@@ -105,10 +105,10 @@ def transfer(
     files = _check_outputs((photo, driver), output, storyboard, save_motion, report)
     shown = compare or storyboard is not None or report is not None
     run = Transfer(photo, driver, model, settings, tracker, show_driver=shown)
-    for note in run.notes:
-        on_note(note)
     audio = run.has_audio and not no_audio
     width, height = (size * (3 if run.show_driver else 2), size) if compare else (run.view.width, run.view.height)
+    for note in (*run.notes, *size_notes(width, height)):
+        on_note(note)
     result = Result(_plan(photo, driver, files, run, f"{width}x{height}", audio), width, height, run.rate, audio)
     if dry_run:
         return result

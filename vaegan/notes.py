@@ -7,13 +7,16 @@ import numpy as np
 POSE_DEGREES = 15
 """Head pose may differ by this much between photo and reference frame before it is worth a word."""
 
+PLAYABLE_PX = 4096
+"""Longest side that decoders of H.264 in hardware take."""
+
 
 @dataclass(frozen=True)
 class Note:
     """What is worth a line.
 
-    kind: "faces" (the photo shows several) | "reference" (the driver's frame that was chosen) | "pose" (photo and
-        driver look different ways); text: one line
+    kind: "faces" (the photo shows several) | "size" (of the result) | "reference" (the driver's frame that was chosen)
+        | "pose" (photo and driver look different ways); text: one line
     """
 
     kind: str
@@ -23,6 +26,14 @@ class Note:
 def faces_notes(photo: str, faces: int) -> tuple[Note, ...]:
     """A note where the photo of that name shows more than one face."""
     return (Note("faces", f"{photo} shows {faces} faces; the largest is used"),) if faces > 1 else ()
+
+
+def size_notes(width: int, height: int) -> tuple[Note, ...]:
+    """A note where frames of so many px are more than most players show."""
+    if max(width, height) <= PLAYABLE_PX:
+        return ()
+    text = f"the result is {width}x{height} px, more than most players show: a smaller photo, or --view crop, helps"
+    return (Note("size", text),)
 
 
 def reference_notes(frame: int, seconds: float, degrees: float, expression: float) -> tuple[Note, ...]:
