@@ -79,17 +79,8 @@ def prepare(
     )  # fmt: skip
     began = time.monotonic()
     with _progress() as progress:
-        summary = run(
-            sources,
-            output,
-            settings,
-            kind=kind,
-            splits=parse_split(split),
-            engine=engine,
-            workers=workers,
-            keep_near=keep_duplicates,
-            progress=progress,
-        )
+        choices = {"kind": kind, "splits": parse_split(split), "engine": engine, "workers": workers}
+        summary = run(sources, output, settings, keep_near=keep_duplicates, progress=progress, **choices)
     for line in summary.lines:
         typer.echo(line)
     seconds = time.monotonic() - began

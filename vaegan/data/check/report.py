@@ -16,14 +16,8 @@ from vaegan.data.check.sheets import contact_sheets
 from vaegan.media import atomic_path, decode_image, write_image
 from vaegan.reports import chart, png, write_page
 
-_BINS = {
-    "yaw": np.arange(-60, 61, 5),
-    "pitch": np.arange(-40, 41, 4),
-    "smile": np.linspace(0, 1, 21),
-    "mouth": np.linspace(0, 1, 21),
-    "eyes": np.linspace(0, 1, 21),
-    "light": np.arange(0, 256, 15),
-}
+_BINS = {"yaw": np.arange(-60, 61, 5), "pitch": np.arange(-40, 41, 4), "light": np.arange(0, 256, 15)}
+_BINS |= {name: np.linspace(0, 1, 21) for name in ("smile", "mouth", "eyes")}
 _LABELS = {
     "yaw": "yaw, degrees",
     "pitch": "pitch, degrees (down is positive)",
@@ -54,16 +48,8 @@ def write_report(checked: Checked, path: Path) -> list[Path]:
     videos = [
         (v.file, f"{v.width}x{v.height}", f"{v.fps:.3g}", f"{v.seconds:.2f}", v.sound, v.damage) for v in checked.videos
     ]
-    write_page(
-        path,
-        "check.html",
-        name=table["folder"],
-        good=checked.good,
-        findings=checked.findings,
-        charts=charts,
-        sheets=sheets,
-        videos=videos,
-    )
+    shown = {"findings": checked.findings, "charts": charts, "sheets": sheets, "videos": videos}
+    write_page(path, "check.html", name=table["folder"], good=checked.good, **shown)
     write_image(files[1], _stacked(decode_image(charts), sheets))
     with atomic_path(files[2]) as temporary:
         temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -59,13 +59,8 @@ def shard(item: Item, settings: PrepareSettings) -> Iterator[PreparedCrop | Reje
 def _recropped(
     item: Item, name: str, image: np.ndarray, face: Face, old: dict[str, str], settings: PrepareSettings
 ) -> PreparedCrop | Rejected:
-    source = Item(
-        path=item.path,
-        file=old.get("file") or name,
-        source=old.get("source") or item.source,
-        person=old.get("person") or f"{item.source}:{name}",
-        split=old.get("split", ""),
-    )
+    person, split = old.get("person") or f"{item.source}:{name}", old.get("split", "")
+    source = Item(item.path, old.get("file") or name, old.get("source") or item.source, person, split)
     where = {"video": old.get("video") or "", "frame": int(old.get("frame") or 0)}
     region = crop_for(face.mesh, settings)
     found = sample(source, image, face, region, settings, timestamp=float(old.get("timestamp") or 0), **where)
