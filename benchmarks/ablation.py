@@ -5,7 +5,8 @@
     python benchmarks/ablation.py OUT --runs runs/ablation --commands  # prints the commands and trains nothing
 
 Small runs on one CPU core, docs/ablation.md has their results. A run whose folder has a model is not trained again, so
-that a stopped ablation goes on. Figures are of the runs' own validation.
+that a stopped ablation goes on. Figures are of the runs' own validation, but for those of `--judge`: strangers as
+there, seen by the teacher landmarker and by dlib's embedder, which no training has seen.
 """
 
 import argparse
@@ -13,9 +14,15 @@ import csv
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 
 from vaegan.data import pack_data
+from vaegan.evaluation.embedders import Dlib
+from vaegan.evaluation.observer import Observer
+from vaegan.model import load_model
+from vaegan.motion import delta
+from vaegan.tensors import to_float, to_uint8
 from vaegan.training.run import CONF, train
 
 SMALL = [
@@ -39,8 +46,8 @@ SMALL = [
     "callbacks.lpips=null",
     "callbacks.grids=null",
 ]
-"""What all runs share: the networks of `paper-vae`; 4,000 stills and frames of 90 clips, 360 stills and 6 clips to
-validate on."""
+"""What all runs share: the networks of `paper-vae`; 4,000 stills and frames of 87 clips, 120 whole stills and 6 clips
+to validate on."""
 
 START = ["start_from=paper-vae", "data.batch=32", "data.steps=600", "trainer.steps=600"]
 """The common start, 19,200 pictures: a plain VAE with heads, which knows framing and data; no strangers, no D."""
@@ -83,8 +90,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pack", help="folder that `vaegan pack` wrote")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="where the runs go")
-    parser.add_argument("--steps", type=int, default=150, help="of each run, 16 pictures each")
+    parser.add_argument("--steps", type=int, default=100, help="of each run, 16 pictures each")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--judge", action="store_true", help="also have strangers looked at by others than the critics")
     parser.add_argument("--commands", action="store_true", help="print the commands and train nothing")
     args = parser.parse_args()
     machine = [f"data.folder={args.pack}", f"trainer.threads={args.threads}"]
@@ -96,7 +104,7 @@ def main() -> None:
                 cfg = compose("config", [*SMALL, *machine, *changes])
             train(cfg, folder, " ".join(["python train.py", *SMALL, *changes]))
     if not args.commands:
-        print(table(args.runs))
+        print(table(args.runs, Judge(Path(args.pack)) if args.judge else None))
 
 
 def commands(runs: Path, steps: int) -> dict[Path, list[str]]:
@@ -112,10 +120,41 @@ def commands(runs: Path, steps: int) -> dict[Path, list[str]]:
     return found
 
 
-def table(runs: Path) -> str:
+class Judge:
+    """Validation stills moved by validation clips, and who looks at them: nobody that training has seen.
+
+    pack: folder of packed parts.
+    """
+
+    def __init__(self, pack: Path) -> None:
+        val = pack_data.read_pack(pack, "val", limit=120, workers=8)
+        stills = np.flatnonzero((val.clip < 0) & (val.inside.mean((1, 2)) > 0.99))[:256]
+        frames = np.flatnonzero(val.clip >= 0)
+        moved = np.random.default_rng(0).choice(frames, len(stills))
+        first = np.searchsorted(val.clip, val.clip[moved])
+        self.crops = [to_float(val.crops[rows]) for rows in (stills, moved, first)]
+        photo, after, before = (val.blendshapes[rows, 1:] / 255 for rows in (stills, moved, first))
+        self.photo, self.asked = photo, (photo + after - before).clip(0, 1)
+        self.observer = Observer({"identity_dlib": Dlib()}, 1)
+        self.seen = self.observer.look(val.crops[stills])
+
+    def __call__(self, folder: Path) -> list[str]:
+        """Of a model: error of the blendshapes over the unmoving photos', dlib's distance, faces found."""
+        model = load_model(folder)
+        photos, after, before = (model.encode(crops) for crops in self.crops)
+        pictures = to_uint8(model.decode(photos + delta(after, before)))
+        seen = self.observer.look(pictures)
+        error = np.square(seen.expression - self.asked)[seen.found].sum(1).mean()
+        still = np.square(self.photo - self.asked)[seen.found].sum(1).mean()
+        apart = seen.embeddings["identity_dlib"] - self.seen.embeddings["identity_dlib"]
+        return [f"{error / still:.3f}", f"{np.nanmean(np.linalg.norm(apart, axis=1)):.3f}", f"{seen.found.mean():.0%}"]
+
+
+def table(runs: Path, judge: Judge | None) -> str:
     """The last validation of all runs that are there, in Markdown."""
     lines = ["| row | PSNR | LPIPS | lip gap r / gain | eye gap | iris x | blendshapes | stranger identity | error |"]
-    lines.append("|---" * 9 + "|")
+    lines[0] += " teacher's error | dlib distance | found |" if judge else ""
+    lines.append("|---" * (lines[0].count("|") - 1) + "|")
     for name, title in [("start", "the common start"), *((name, title) for name, (title, _) in ROWS.items())]:
         for folder in [runs / "start"] if name == "start" else [runs / f"{name}-{s}" for s in SEEDS.get(name, (0,))]:
             if not (folder / "model").is_dir():
@@ -126,6 +165,7 @@ def table(runs: Path) -> str:
                 read = f"{row[figure + '_r']:.2f} / {row[figure + '_gain']:.2f}"
                 cells.append("" if name == "heads" else read)  # nobody trains them there
             cells += [f"{row['stranger_identity']:.3f}", f"{row['stranger_expression_error']:.3f}"]
+            cells += judge(folder / "model") if judge else []
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
