@@ -91,13 +91,14 @@ def main() -> None:
     parser.add_argument("pack", help="folder that `vaegan pack` wrote")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="where the runs go")
     parser.add_argument("--steps", type=int, default=100, help="of each run, 16 pictures each")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="train only these", metavar="ROW")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--judge", action="store_true", help="also have strangers looked at by others than the critics")
     parser.add_argument("--commands", action="store_true", help="print the commands and train nothing")
     args = parser.parse_args()
     machine = [f"data.folder={args.pack}", f"trainer.threads={args.threads}"]
     pack_data.read_pack = cache(pack_data.read_pack)  # all runs read the same pictures
-    for folder, changes in commands(args.runs, args.steps).items():
+    for folder, changes in commands(args.runs, args.steps, args.rows).items():
         print("python train.py", *SMALL, "data.folder=OUT", *changes, f"hydra.run.dir={folder}", flush=True)
         if not args.commands and not (folder / "model").is_dir():
             with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -107,16 +108,16 @@ def main() -> None:
         print(table(args.runs, Judge(Path(args.pack)) if args.judge else None))
 
 
-def commands(runs: Path, steps: int) -> dict[Path, list[str]]:
+def commands(runs: Path, steps: int, rows: list[str]) -> dict[Path, list[str]]:
     """Run folder -> the settings beyond SMALL; one seed of every row before the others."""
     plain = ["model.strangers=false", *off(*EXPRESSION, "identity", to=MEASURED), *off("adversarial", "feature")]
     found = {runs / "start": [*START, *plain]}
     length = [f"data.steps={steps}", f"trainer.steps={steps}"]
     for seed in (0, 1, 2):
-        for name, (_, change) in ROWS.items():
+        for name in rows:
             if seed in SEEDS.get(name, (0,)):
                 start = [] if name in UNSTARTED else [f"start_from={runs / 'start/model'}"]
-                found[runs / f"{name}-{seed}"] = [*start, *ROW, *length, f"seed={seed}", *change]
+                found[runs / f"{name}-{seed}"] = [*start, *ROW, *length, f"seed={seed}", *ROWS[name][1]]
     return found
 
 
