@@ -80,13 +80,13 @@ def evaluate(
             inception,
             i3d,
         )
+        plan = QUICK if quick else FULL
         parts = [part.value for part in only or ()]
-    plan = QUICK if quick else FULL
-    chosen = {"frames": frames, "photos": pairs, "parts": tuple(part for part in plan.parts if part in parts)}
-    plan = replace(plan, **{name: value for name, value in chosen.items() if value})
-    refined = None if refiner == "none" else refiner
-    plan = replace(plan, seed=seed, renderer=renderer, refiner=refined, baselines=baselines)
-    found = measure(face_model, sources, plan, progress)
+        chosen = {"frames": frames, "photos": pairs, "parts": tuple(part for part in plan.parts if part in parts)}
+        plan = replace(plan, **{name: value for name, value in chosen.items() if value})
+        refined = None if refiner == "none" else refiner
+        plan = replace(plan, seed=seed, renderer=renderer, refiner=refined, baselines=baselines)
+        found = measure(face_model, sources, plan, progress)
     options = "".join(
         [
             " --quick" * quick,
