@@ -12,17 +12,30 @@ from vaegan.cli.progress import bar
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
-@app.command(no_args_is_help=True)
+@app.command(
+    no_args_is_help=True,
+    rich_help_panel="Data",
+    epilog="Examples:\n  vaegan check-data prepared --report check.html\n  vaegan check-data photos --no-probe",
+)
 def check_data(
     folder: Annotated[Path, typer.Argument(help="A prepared set, or a folder of photos or videos.")],
     report: Annotated[
-        Path | None, typer.Option(help="Write this .html, and .png and .json beside it.", show_default="none")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="A page of all findings, with a .png and a .json beside it.",
+            show_default="none",
+            rich_help_panel="Also write",
+        ),
     ] = None,
-    probe: Annotated[bool, typer.Option(help="Also train a small model for a few seconds.")] = True,
+    probe: Annotated[
+        bool,
+        typer.Option(help="Train a small model for a few seconds: does it learn from this set?", rich_help_panel="Run"),
+    ] = True,
 ) -> None:
-    """Look at every picture and video, and say what would spoil training and what is over-represented.
+    """Check every picture and video: what would spoil training, what is over-represented.
 
-    Exit status 1 when something would spoil training.
+    The exit status is 1 where something would spoil training.
     """
     from vaegan.data.check.checked import check_data as check
     from vaegan.data.check.report import write_report

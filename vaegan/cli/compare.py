@@ -10,21 +10,28 @@ import typer
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
-@app.command(no_args_is_help=True)
+@app.command(
+    no_args_is_help=True,
+    rich_help_panel="Models",
+    epilog="Examples:\n  vaegan compare runs/vae runs/vaegan\n  vaegan compare runs --output compared.html",
+)
 def compare(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders; one that holds runs stands for all of them.")
-    ],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or a folder of runs.")],
     output: Annotated[
-        Path | None, typer.Option(help="Write this .png, or this .html and a .png beside it.", show_default="none")
+        Path | None,
+        typer.Option(
+            help="Curves and picture grids: a .png, or an .html with a .png beside it.",
+            show_default="none",
+            rich_help_panel="Output",
+        ),
     ] = None,
     shareable: Annotated[
-        bool, typer.Option("--shareable", help="Show nothing of a data set: of the picture grids the samples only.")
+        bool, typer.Option("--shareable", help="Show samples only, no picture of a data set.", rich_help_panel="Output")
     ] = False,
 ) -> None:
-    """Print the runs' figures and what differs between them; with --output draw curves and picture grids.
+    """Compare training runs: their figures, and which settings differ.
 
-    Reads the metrics.csv that a run leaves with every logger: no account, no network.
+    Reads the metrics.csv of each run: no account, no network.
     """
     from vaegan.errors import UserError
     from vaegan.evaluation.compare.report import summary, write

@@ -16,46 +16,86 @@ app = typer.Typer(add_completion=False)
 Part = Enum("Part", {name: name for name in ("reconstruction", "heads", "self", "cross")}, type=str)
 
 
-@app.command()
+@app.command(
+    rich_help_panel="Models",
+    epilog="Examples:\n"
+    "  vaegan evaluate --model motion64 --quick --output report\n"
+    "  vaegan evaluate --model motion64 --renderer warp --only cross --output cross",
+)
 def evaluate(
-    output: Annotated[Path, typer.Option(help="Folder for metrics.json, report.md and pictures.")],
-    model: Annotated[str, typer.Option(help="A shipped model's name or a model folder.")] = "paper-vaegan",
+    output: Annotated[
+        Path, typer.Option(help="Folder for metrics.json, report.md and pictures.", rich_help_panel="Output")
+    ],
+    model: Annotated[
+        str, typer.Option(help="The name of a shipped model, or a model folder.", rich_help_panel="Input")
+    ] = "paper-vaegan",
     data: Annotated[
         str | None,
-        typer.Option(help="Data set whose val split is reconstructed.", show_default="faces of VAEGAN_DATA"),
+        typer.Option(
+            help="The data set whose split `val` is reconstructed.",
+            show_default="faces in VAEGAN_DATA",
+            rich_help_panel="Input",
+        ),
     ] = None,
     clips: Annotated[
-        Path | None, typer.Option(help="Folder of driving clips.", show_default="clips/dev of VAEGAN_DATA")
+        Path | None,
+        typer.Option(help="Folder of driving clips.", show_default="clips/dev in VAEGAN_DATA", rich_help_panel="Input"),
     ] = None,
     photos: Annotated[
-        Path | None, typer.Option(help="Folder of portraits.", show_default="photos of VAEGAN_DATA")
+        Path | None,
+        typer.Option(help="Folder of portraits.", show_default="photos in VAEGAN_DATA", rich_help_panel="Input"),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Few stills, clips and photos, in about two minutes.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few stills, clips and photos: about two minutes.", rich_help_panel="Run")
+    ] = False,
     only: Annotated[
         list[Part] | None,
-        typer.Option(help="Measure this part, again for a second one.", show_default="all"),
+        typer.Option(help="Measure this part only; may be repeated.", show_default="all", rich_help_panel="Run"),
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=3, help="Of each clip, from its start.", show_default="150, quick: 50")
+        int | None,
+        typer.Option(
+            min=3,
+            help="Frames of each clip, from its start.",
+            show_default="150; 50 with --quick",
+            rich_help_panel="Run",
+        ),
     ] = None,
-    renderer: Annotated[str, typer.Option(help="What moves the photo, as of `transfer`.")] = "decode",
+    renderer: Annotated[
+        str, typer.Option(help="How frames are made, as in `transfer`: decode or warp.", rich_help_panel="Picture")
+    ] = "decode",
     refiner: Annotated[
-        str, typer.Option(help="Of the renderer warp: a shipped name, a folder, or none to leave the warp as it is.")
+        str,
+        typer.Option(
+            metavar="NAME|DIR|none",
+            help="With --renderer warp: the network that mends the warped photo; none: leave the warp as it is.",
+            rich_help_panel="Picture",
+        ),
     ] = "warp",
-    pairs: Annotated[int | None, typer.Option(min=1, help="Photos for each clip.", show_default="4, quick: 2")] = None,
+    pairs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Photos for each clip.", show_default="4; 2 with --quick", rich_help_panel="Run"),
+    ] = None,
     baselines: Annotated[
-        bool, typer.Option(help="Also measure photo, driver and mesh warp, which do not depend on the model.")
+        bool,
+        typer.Option(help="Measure the unmoved photo, the driver and the true-mesh warp, too.", rich_help_panel="Run"),
     ] = True,
-    seed: Annotated[int, typer.Option(help="Of all choices and samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.", rich_help_panel="Run")] = 0,
     embedder: Annotated[
-        Path | None, typer.Option(metavar="FILE.onnx", help="Another face embedder of the ArcFace kind.")
+        Path | None,
+        typer.Option(metavar="FILE.onnx", help="A second face embedder, of the ArcFace kind.", rich_help_panel="Input"),
     ] = None,
     inception: Annotated[
-        Path | None, typer.Option(metavar="FILE.pth", help="Inception weights for FID, KID and Inception Score.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.pth", help="Inception weights for FID, KID and Inception Score.", rich_help_panel="Input"
+        ),
     ] = None,
-    i3d: Annotated[Path | None, typer.Option(metavar="FILE.pt", help="I3D network (TorchScript) for FVD.")] = None,
+    i3d: Annotated[
+        Path | None, typer.Option(metavar="FILE.pt", help="I3D network (TorchScript) for FVD.", rich_help_panel="Input")
+    ] = None,
 ) -> None:
-    """Measure a model; write metrics.json, report.md and storyboards. The same call gives the same figures."""
+    """Measure a model on stills, clips and photos. The same call gives the same figures."""
     from dataclasses import replace
 
     from vaegan.errors import UserError

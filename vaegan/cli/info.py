@@ -14,26 +14,50 @@ TOLD = ("kind", "data", "images_seen", "hours")
 """What is told of a model's training; the rest stands in its card."""
 
 
-@app.command()
+@app.command(
+    rich_help_panel="Animate",
+    epilog="Examples:\n  vaegan info\n  vaegan info --photo me.jpg --output faces.png",
+)
 def info(
     photo: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Show what the face tracker finds in this picture (or `sample`).")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the faces in this picture (or `sample`): boxes, mesh, pose, expression.",
+            rich_help_panel="Input",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="The drawing of --photo.", show_default="NAME-faces.png, here"),
+        typer.Option(
+            metavar="FILE.png",
+            help="With --photo: the drawing to write.",
+            show_default="PHOTO-faces.png, here",
+            rich_help_panel="Output",
+        ),
     ] = None,
     tracker: Annotated[
-        str | None, typer.Option(metavar="own|mediapipe", help="Of --photo.", show_default="the best at hand")
+        str | None,
+        typer.Option(
+            metavar="own|mediapipe",
+            help="With --photo: the face tracker to use.",
+            show_default="the best at hand",
+            rich_help_panel="Run",
+        ),
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Offer third-party weights that are missing, and fetch them.")
+        bool,
+        typer.Option(
+            "--download", help="Offer third-party weights that are missing, and fetch them.", rich_help_panel="Run"
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="With --download: fetch without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --download: fetch without asking.", rich_help_panel="Run")
+    ] = False,
 ) -> None:
-    """Show version, models, shipped photos and motions, face trackers and devices at hand.
+    """List what is at hand: models, photos, motions, face trackers, devices.
 
-    With --photo: draw the faces of a picture (boxes, mesh, pose, expression) into a PNG instead.
+    With --photo: draw what the face tracker sees in a picture.
     """
     if photo is None and (output is not None or tracker is not None):
         raise typer.BadParameter("--output and --tracker go with --photo")

@@ -10,17 +10,20 @@ from typer.core import TyperGroup
 from vaegan.cli.ending import run
 
 COMMANDS = {
-    "annotations": "vaegan.cli.annotations",
-    "check-data": "vaegan.cli.check_data",
-    "compare": "vaegan.cli.compare",
-    "evaluate": "vaegan.cli.evaluate",
     "info": "vaegan.cli.info",
     "motion": "vaegan.cli.motion",
-    "pack": "vaegan.cli.pack",
     "prepare": "vaegan.cli.prepare",
+    "check-data": "vaegan.cli.check_data",
+    "annotations": "vaegan.cli.annotations",
+    "pack": "vaegan.cli.pack",
+    "evaluate": "vaegan.cli.evaluate",
+    "compare": "vaegan.cli.compare",
     "reproduce": "vaegan.cli.reproduce",
 }
-"""Name -> module that holds the subcommand as `app: typer.Typer`; no such module imports torch at its top."""
+"""Name -> module that holds the subcommand as `app: typer.Typer`; no such module imports torch at its top.
+
+In the order of `vaegan --help`: animate, data, models, each in a panel that the command names.
+"""
 
 
 class _Subcommands(TyperGroup):
@@ -35,12 +38,18 @@ class _Subcommands(TyperGroup):
         return command
 
 
-app = typer.Typer(cls=_Subcommands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=_Subcommands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Examples:\n  vaegan info\n  vaegan prepare photos --output prepared\n\n"
+    "To animate a photo, use transfer. vaegan COMMAND --help says more of a command.",
+)
 
 
 @app.callback()
 def vaegan() -> None:
-    """VAE + GAN face animation: everything around the `transfer` command."""
+    """Everything around the command `transfer`, which animates a photo."""
 
 
 def main() -> None:

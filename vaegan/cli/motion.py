@@ -9,21 +9,35 @@ import typer
 
 from vaegan.cli.motion_make import directions, make
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    epilog="Examples:\n"
+    "  vaegan motion make hello.motion --at 1:smile=1 --at 2:yaw=-15 --seconds 3\n"
+    "  vaegan motion inspect hello.motion",
+)
 
 
-@app.callback()
+@app.callback(rich_help_panel="Animate")
 def motion() -> None:
-    """Look at motion files, and make some."""
+    """Make motion files from words, and look into them."""
 
 
-app.command()(make)
-app.command()(directions)
+app.command(
+    epilog="Examples:\n"
+    "  vaegan motion make smile.motion --smile 1 --seconds 2\n"
+    "  vaegan motion make hello.motion --at 1:smile=1 --at 2:yaw=-15 --seconds 3"
+)(make)
+app.command(
+    epilog="Examples:\n"
+    "  vaegan motion directions --model runs/mine/model\n"
+    "  vaegan motion directions --model runs/mine/model --clips videos"
+)(directions)
 
 
-@app.command()
+@app.command(epilog="Examples:\n  vaegan motion inspect hello.motion\n  vaegan motion inspect clip.motion")
 def inspect(file: Annotated[Path, typer.Argument(help="A .motion file.")]) -> None:
-    """Print what a motion file holds: model, length, rate, how much it moves."""
+    """Say what a motion file holds: its model, length, rate, and how much it moves."""
     import numpy as np
 
     from vaegan.motion import Motion

@@ -21,26 +21,47 @@ def make(
         list[str] | None,
         typer.Option(
             metavar="TIME:NAME=VALUE,...",
-            help="Reach these values at this second; again for the next. What is not named stays as it is.",
+            help="Reach these values at this second; may be repeated. What is not named stays.",
+            rich_help_panel="Motion",
         ),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Length.", show_default="until the last --at, else 2")] = None,
-    smile: Annotated[float | None, typer.Option(help="Value at the end; 1: a full smile.")] = None,
-    jaw: Annotated[float | None, typer.Option(help="Likewise; 1: mouth wide open.")] = None,
-    pucker: Annotated[float | None, typer.Option(help="1: lips as for a kiss.")] = None,
-    blink_left: Annotated[float | None, typer.Option(help="1: the subject's left eye closed.")] = None,
-    blink_right: Annotated[float | None, typer.Option(help="1: the right eye closed.")] = None,
-    brows_up: Annotated[float | None, typer.Option(help="1: brows raised.")] = None,
-    brows_down: Annotated[float | None, typer.Option(help="1: brows drawn together and down.")] = None,
-    gaze_x: Annotated[float | None, typer.Option(help="1: eyes to the left of the picture, -1: to the right.")] = None,
-    gaze_y: Annotated[float | None, typer.Option(help="1: eyes down, -1: up.")] = None,
-    yaw: Annotated[float | None, typer.Option(help="Degrees; above 0: head to the left of the picture.")] = None,
-    pitch: Annotated[float | None, typer.Option(help="Degrees; above 0: head down.")] = None,
-    ease: Annotated[Ease, typer.Option(help="How a value goes from one to the next.")] = Ease.smooth,
-    fps: Annotated[int, typer.Option(min=1, max=240, help="Frames per second.")] = FPS,
-    model: Annotated[str, typer.Option(help="A shipped model's name or a model folder.")] = "motion64",
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Length in seconds.", show_default="until the last --at, else 2", rich_help_panel="Motion"),
+    ] = None,
+    smile: Annotated[
+        float | None, typer.Option(help="Value at the end; 1: a full smile.", rich_help_panel="Motion")
+    ] = None,
+    jaw: Annotated[float | None, typer.Option(help="1: mouth wide open.", rich_help_panel="Motion")] = None,
+    pucker: Annotated[float | None, typer.Option(help="1: lips as for a kiss.", rich_help_panel="Motion")] = None,
+    blink_left: Annotated[
+        float | None, typer.Option(help="1: the subject's left eye closed.", rich_help_panel="Motion")
+    ] = None,
+    blink_right: Annotated[
+        float | None, typer.Option(help="1: the subject's right eye closed.", rich_help_panel="Motion")
+    ] = None,
+    brows_up: Annotated[float | None, typer.Option(help="1: brows raised.", rich_help_panel="Motion")] = None,
+    brows_down: Annotated[
+        float | None, typer.Option(help="1: brows drawn together and down.", rich_help_panel="Motion")
+    ] = None,
+    gaze_x: Annotated[
+        float | None,
+        typer.Option(help="1: eyes to the left of the picture, -1: to the right.", rich_help_panel="Motion"),
+    ] = None,
+    gaze_y: Annotated[float | None, typer.Option(help="1: eyes down, -1: up.", rich_help_panel="Motion")] = None,
+    yaw: Annotated[
+        float | None, typer.Option(help="Degrees; above 0: head to the left of the picture.", rich_help_panel="Motion")
+    ] = None,
+    pitch: Annotated[float | None, typer.Option(help="Degrees; above 0: head down.", rich_help_panel="Motion")] = None,
+    ease: Annotated[
+        Ease, typer.Option(help="How a value goes from one time to the next.", rich_help_panel="Motion")
+    ] = Ease.smooth,
+    fps: Annotated[int, typer.Option(min=1, max=240, help="Frames per second.", rich_help_panel="Output")] = FPS,
+    model: Annotated[
+        str, typer.Option(help="The name of a shipped model, or a model folder.", rich_help_panel="Input")
+    ] = "motion64",
 ) -> None:
-    """Make a motion from words: `vaegan motion make out.motion --at 1:smile=1 --at 2:yaw=-20` smiles, then turns."""
+    """Make a motion from words: smile, blink, turn, at the second you say."""
     from vaegan.directions import load_directions
     from vaegan.keyframes import Key, make_motion
     from vaegan.media import check_output
@@ -70,12 +91,15 @@ def make(
 
 
 def directions(
-    model: Annotated[str, typer.Option(help="The model folder to write them into.")],
+    model: Annotated[str, typer.Option(help="The model folder to write them into.", rich_help_panel="Input")],
     clips: Annotated[
-        Path | None, typer.Option(help="Folder of clips of many people.", show_default="clips/train of VAEGAN_DATA")
+        Path | None,
+        typer.Option(
+            help="Folder of clips of many people.", show_default="clips/train in VAEGAN_DATA", rich_help_panel="Input"
+        ),
     ] = None,
 ) -> None:
-    """Find a model's named directions on the clips that it was trained on, and write them into its folder."""
+    """Fit a model's named directions (smile, jaw, yaw, ...) to clips, and write them into its folder."""
     import os
 
     import numpy as np

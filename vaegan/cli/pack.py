@@ -28,14 +28,19 @@ def _stills(text: str) -> tuple[str, float]:
         raise typer.BadParameter(f"{text!r}: write NAME or NAME=LEAST_COVER, such as faces=0.95") from None
 
 
-@app.command(no_args_is_help=True)
+@app.command(
+    no_args_is_help=True,
+    rich_help_panel="Data",
+    epilog="Examples:\n  vaegan pack parts\n  vaegan pack parts --stills faces=0.95 --clips clips --parts 1GB",
+)
 def pack(
     output: Annotated[Path, typer.Argument(help="The folder to write pack-00.tar, pack-01.tar, ... into.")],
     stills: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME[=COVER]",
-            help="A data set with labels, and the least share of a crop inside its picture; may be repeated.",
+            help="A labelled data set, and the least share of a crop inside its picture; may be repeated.",
+            rich_help_panel="Input",
             show_default="faces=0.95 faces-tight=0.9 faces-fair=0",
         ),
     ] = None,
@@ -44,14 +49,17 @@ def pack(
         typer.Option(
             metavar="NAME",
             help="A folder of clips, or of people with two pictures each; may be repeated.",
+            rich_help_panel="Input",
             show_default="clips clips-more two-expressions",
         ),
     ] = None,
-    parts: Annotated[int, typer.Option(parser=_bytes, metavar="SIZE", help="Size of a part, at most.")] = "55MB",
+    parts: Annotated[
+        int, typer.Option(parser=_bytes, metavar="SIZE", help="Largest size of a part.", rich_help_panel="Output")
+    ] = "55MB",
 ) -> None:
-    """Pack labelled stills and clips into parts that `train.py data=motion data.folder=OUTPUT` reads.
+    """Pack stills and clips into parts that `train.py data=motion data.folder=OUTPUT` reads.
 
-    Clips are labelled once by the teacher, or by our own tracker where it is not at hand.
+    For a machine without network or PyAV. Clips are labelled here, by the best face tracker at hand.
     """
     from vaegan.cli.evaluate import progress
     from vaegan.data.packer import label_tracker, write_pack

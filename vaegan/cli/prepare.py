@@ -15,52 +15,88 @@ from vaegan.data.prepare.settings import PrepareSettings
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
-@app.command(no_args_is_help=True)
+@app.command(
+    no_args_is_help=True,
+    rich_help_panel="Data",
+    epilog="Examples:\n"
+    "  vaegan prepare photos videos --output prepared\n"
+    "  vaegan prepare lfw.tgz --kind lfw --split val=0.1 --output lfw",
+)
 def prepare(
     sources: Annotated[
-        list[str], typer.Argument(help="Folders, files or archives; paths or s3://-style URLs.", show_default=False)
+        list[str], typer.Argument(help="Folders, files or archives: paths or URLs such as s3://.", show_default=False)
     ],
-    output: Annotated[str, typer.Option(help="A new folder (path or URL), or one in which this command was stopped.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            help="A new folder (path or URL), or one in which this command was stopped.", rich_help_panel="Output"
+        ),
+    ],
     kind: Annotated[
         str,
         typer.Option(
-            help="auto, photos, videos, imdb_wiki, celeba, lfw, ffhq, fairface, voxceleb, or shards (a data set)."
+            help="What the sources are: auto, photos, videos, imdb_wiki, celeba, lfw, ffhq, fairface, voxceleb, "
+            "or shards (a prepared set).",
+            rich_help_panel="Input",
         ),
     ] = "auto",
     framing: Annotated[
-        str, typer.Option(help="Crop's side / face's side; whether it follows a face through a clip.")
+        str,
+        typer.Option(
+            help="Side of the crop / side of the face, and whether the crop follows a face through a clip.",
+            rich_help_panel="Picture",
+        ),
     ] = f"scale={PrepareSettings.scale:g},follow={str(PrepareSettings.follow).lower()}",
-    size: Annotated[int, typer.Option(help="Side of the stored crops, px.")] = PrepareSettings.size,
-    fps: Annotated[float, typer.Option(help="Frames/s taken from a video, at most its own.")] = PrepareSettings.fps,
+    size: Annotated[
+        int, typer.Option(help="Side of the stored crops, px.", rich_help_panel="Picture")
+    ] = PrepareSettings.size,
+    fps: Annotated[
+        float, typer.Option(help="Frames per second to take from a video.", rich_help_panel="Input")
+    ] = PrepareSettings.fps,
     split: Annotated[
         str | None,
         typer.Option(
             help="val=0.1,test=0.1 by person, or a table 'person-or-file,split'.",
             show_default="the authors' partition, else val=0.05",
+            rich_help_panel="Output",
         ),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="local, or ray: Ray Data, on the cluster that RAY_ADDRESS names or on this machine.")
+        str,
+        typer.Option(
+            help="local: this machine; ray: Ray Data, on the cluster that RAY_ADDRESS names.", rich_help_panel="Run"
+        ),
     ] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one a core")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes.", show_default="one per core", rich_help_panel="Run")
+    ] = None,
     min_px: Annotated[
-        int, typer.Option(help="Reject smaller crops (side in the picture, px).")
+        int, typer.Option(help="Reject crops smaller than this in their picture, px.", rich_help_panel="Picture")
     ] = PrepareSettings.min_px,
     min_cover: Annotated[
-        float, typer.Option(help="Reject crops of which less lies in the picture (share).")
+        float,
+        typer.Option(help="Reject crops of which a smaller share lies inside the picture.", rich_help_panel="Picture"),
     ] = PrepareSettings.min_cover,
     min_sharpness: Annotated[
-        float, typer.Option(help="Reject blurred crops (variance of the Laplacian at 80 px).")
+        float,
+        typer.Option(help="Reject blurrier crops (variance of the Laplacian at 80 px).", rich_help_panel="Picture"),
     ] = PrepareSettings.min_sharpness,
-    min_shot: Annotated[float, typer.Option(help="Reject shorter shots, s.")] = PrepareSettings.min_shot,
+    min_shot: Annotated[
+        float, typer.Option(help="Reject shorter shots, in seconds.", rich_help_panel="Picture")
+    ] = PrepareSettings.min_shot,
     tracker: Annotated[
-        str, typer.Option(help="mediapipe or own.", show_default="the best at hand")
+        str,
+        typer.Option(
+            help="The face tracker: mediapipe or own.", show_default="the best at hand", rich_help_panel="Run"
+        ),
     ] = PrepareSettings.tracker,
-    keep_duplicates: Annotated[bool, typer.Option(help="Keep near-duplicates of photos and shots.")] = False,
+    keep_duplicates: Annotated[
+        bool, typer.Option(help="Keep near-duplicates of photos and shots.", rich_help_panel="Picture")
+    ] = False,
 ) -> None:
-    """Turn photos, videos or a public data set into shards of face crops with an index and labels.
+    """Turn photos, videos or a public data set into a data set of face crops.
 
-    Stopped or killed, the same command goes on where it was.
+    If it is stopped, the same command carries on.
     """
     from vaegan.data.prepare.jobs import KINDS
     from vaegan.data.prepare.prepare import prepare as run

@@ -16,46 +16,79 @@ DRIVER = "liveportrait_driving-d5.mp4"
 """Of the dev clips the one that shows mimicry from the front, as the paper's driver does."""
 
 
-@app.command()
+@app.command(
+    rich_help_panel="Models",
+    epilog="Examples:\n"
+    "  vaegan reproduce --output figures --quick\n"
+    "  vaegan reproduce --output figures --figures-only --shareable",
+)
 def reproduce(
-    output: Annotated[Path, typer.Option(help="Folder for figure3.webp to figure8.webp, reproduction.md and .json.")],
-    vae: Annotated[str, typer.Option(help="The VAE: a shipped model's name or a model folder.")] = "paper-vae",
-    vaegan: Annotated[str, typer.Option(help="The VAE+GAN.")] = "paper-vaegan",
-    photo: Annotated[str, typer.Option(help="The still picture of figure 6.")] = "sample",
+    output: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for figure3.webp to figure8.webp, reproduction.md and .json.", rich_help_panel="Output"
+        ),
+    ],
+    vae: Annotated[
+        str, typer.Option(help="The VAE: the name of a shipped model, or a model folder.", rich_help_panel="Input")
+    ] = "paper-vae",
+    vaegan: Annotated[str, typer.Option(help="The VAE+GAN.", rich_help_panel="Input")] = "paper-vaegan",
+    photo: Annotated[str, typer.Option(help="The still picture of figure 6.", rich_help_panel="Input")] = "sample",
     driver: Annotated[
-        str | None, typer.Option(help="The driver of figures 7 and 8.", show_default="a dev clip of VAEGAN_DATA")
+        str | None,
+        typer.Option(
+            help="The driver of figures 7 and 8.", show_default="a dev clip of VAEGAN_DATA", rich_help_panel="Input"
+        ),
     ] = None,
     clip_model: Annotated[
         str | None,
-        typer.Option(help="A model trained with frames of clips mixed in (data=mixed): tests the authors' guess."),
+        typer.Option(
+            help="A model trained on stills and frames of clips (data=mixed), to test the authors' guess.",
+            rich_help_panel="Input",
+        ),
     ] = None,
     stills_model: Annotated[
         str | None,
         typer.Option(
-            help="The same model, trained on as many images, stills only.", show_default="the VAE+GAN of --vaegan"
+            help="The same model, trained on as many stills.",
+            show_default="the VAE+GAN of --vaegan",
+            rich_help_panel="Input",
         ),
     ] = None,
     rival: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.md", help="The table of benchmarks/pythae_vaegan.py, to be put on the page."),
+        typer.Option(
+            metavar="FILE.md",
+            help="A table from benchmarks/pythae_vaegan.py to put on the page.",
+            rich_help_panel="Input",
+        ),
     ] = None,
     document: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.md",
-            help="Where the page goes; pictures go to images/ beside it.",
+            help="The page; its pictures go to images/ beside it.",
             show_default="OUTPUT/reproduction.md, pictures beside it",
+            rich_help_panel="Also write",
         ),
     ] = None,
     shareable: Annotated[
         bool,
-        typer.Option("--shareable", help="Show nothing of a data set: the photo in ten ways, the driver's landmarks."),
+        typer.Option(
+            "--shareable",
+            help="Show no picture of a data set: the photo in ten ways, the driver's landmarks.",
+            rich_help_panel="Output",
+        ),
     ] = False,
-    full: Annotated[bool, typer.Option("--full", help="Measure on everything, five times as long.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Measure on three clips.")] = False,
-    figures_only: Annotated[bool, typer.Option("--figures-only", help="Draw, and measure nothing.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Measure on everything; takes five times as long.", rich_help_panel="Run")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure on three clips.", rich_help_panel="Run")] = False,
+    figures_only: Annotated[
+        bool, typer.Option("--figures-only", help="Draw only, measure nothing.", rich_help_panel="Run")
+    ] = False,
 ) -> None:
-    """Re-make figures 3, 5, 6, 7 and 8; measure what the paper claims."""
+    """Draw the paper's figures 3, 5, 6, 7 and 8 again, and measure what it claims."""
     from vaegan.data.storage import find_data_set
     from vaegan.errors import UserError
     from vaegan.evaluation.evaluate import Sources

@@ -13,7 +13,7 @@ import typer
 from vaegan.cli.ending import run
 from vaegan.cli.progress import bar
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(pretty_exceptions_enable=False)
 
 MotionKind = Enum("MotionKind", {"relative": "relative", "absolute": "absolute"}, type=str)
 Renderer = Enum("Renderer", {"warp": "warp", "decode": "decode"}, type=str)
@@ -39,21 +39,41 @@ def _fps(text: str) -> Fraction:
     return fps
 
 
-@app.command()
+@app.command(
+    epilog="Examples:\n"
+    "  transfer --photo me.jpg --driver clip.mp4 --output moved.mp4\n"
+    "  transfer --photo sample --driver talking --compare --report talking.html"
+)
 def transfer(
-    photo: Annotated[str, typer.Option(help="The still picture to animate; `sample` is one that ships.")],
-    driver: Annotated[
-        str, typer.Option(help="What moves it: a video, a folder of frames, a .motion file or a shipped motion's name.")
+    photo: Annotated[
+        str,
+        typer.Option(help="The still picture to animate; `sample` ships with the package.", rich_help_panel="Input"),
     ],
-    output: Annotated[
-        Path | None, typer.Option(help="The video to write.", show_default="PHOTO_DRIVER.mp4 in this folder")
+    driver: Annotated[
+        str,
+        typer.Option(
+            help="What moves it: a video, a folder of frames, a .motion file, or the name of a shipped motion.",
+            rich_help_panel="Input",
+        ),
+    ],
+    start: Annotated[
+        float, typer.Option(min=0, help="Second of the driver to begin at.", rich_help_panel="Input")
+    ] = 0.0,
+    end: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Second of the driver to stop at.", show_default="the driver's end", rich_help_panel="Input"
+        ),
     ] = None,
-    model: Annotated[str, typer.Option(help="A shipped model's name or a model folder.")] = "motion64",
+    model: Annotated[
+        str, typer.Option(help="The name of a shipped model, or a model folder.", rich_help_panel="Input")
+    ] = "motion64",
     motion: Annotated[
         MotionKind,
         typer.Option(
-            help="relative: photo + (driver - its reference frame); "
-            "absolute: the photo takes on the driver's own pose and expression."
+            help="relative: add how the driver changes from its reference frame; "
+            "absolute: take on the driver's own pose and expression.",
+            rich_help_panel="Motion",
         ),
     ] = MotionKind.relative,
     reference: Annotated[
@@ -61,36 +81,37 @@ def transfer(
         typer.Option(
             parser=_reference,
             metavar="best|first|FRAME",
-            help="The driver's frame that shows the photo as it is: the one most like the photo, "
+            help="The driver's frame that counts as no motion: the one most like the photo, "
             "the first with a face, or a number, counted from 0 at --start.",
             show_default="best",
+            rich_help_panel="Motion",
         ),
     ] = None,
-    strength: Annotated[float, typer.Option(min=-10, max=10, help="Factor of all motion.")] = 1.0,
-    smooth: Annotated[float, typer.Option(min=0, max=1, help="Smooth the motion over time, without delay.")] = 0.0,
-    pose: Annotated[float, typer.Option(min=0, max=2, help="Factor of the head's movement.")] = 1.0,
-    expression: Annotated[float, typer.Option(min=0, max=2, help="Factor of the face's movement.")] = 1.0,
-    mouth: Annotated[float, typer.Option(min=0, max=2, help="Factor of what mouth and jaw do of it.")] = 1.0,
-    eyes: Annotated[float, typer.Option(min=0, max=2, help="Factor of what eyes and brows do of it.")] = 1.0,
-    start: Annotated[float, typer.Option(min=0, help="Second of the driver to begin at.")] = 0.0,
-    end: Annotated[float | None, typer.Option(min=0, help="Second of the driver to stop at.")] = None,
-    fps: Annotated[
-        Fraction | None,
-        typer.Option(parser=_fps, metavar="N", help="Frames per second.", show_default="the driver's"),
-    ] = None,
-    size: Annotated[
-        int,
-        typer.Option(
-            min=16,
-            max=2048,
-            help="Side in px of the face alone (--view crop, --compare), even; the whole photo keeps its own size.",
-        ),
-    ] = 256,
+    strength: Annotated[
+        float, typer.Option(min=-10, max=10, help="Multiply all motion by this.", rich_help_panel="Motion")
+    ] = 1.0,
+    smooth: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Smooth the motion over time, without delay.", rich_help_panel="Motion"),
+    ] = 0.0,
+    pose: Annotated[
+        float, typer.Option(min=0, max=2, help="Multiply the head's movement.", rich_help_panel="Motion")
+    ] = 1.0,
+    expression: Annotated[
+        float, typer.Option(min=0, max=2, help="Multiply the whole expression.", rich_help_panel="Motion")
+    ] = 1.0,
+    mouth: Annotated[
+        float, typer.Option(min=0, max=2, help="Multiply the movement of mouth and jaw.", rich_help_panel="Motion")
+    ] = 1.0,
+    eyes: Annotated[
+        float, typer.Option(min=0, max=2, help="Multiply the movement of eyes and brows.", rich_help_panel="Motion")
+    ] = 1.0,
     renderer: Annotated[
         Renderer | None,
         typer.Option(
-            help="warp: the photo itself moves; decode: the model draws it anew, as in the paper.",
+            help="warp: move the photo itself; decode: let the model draw the face anew, as in the paper.",
             show_default="warp where the model can",
+            rich_help_panel="Picture",
         ),
     ] = None,
     view: Annotated[
@@ -98,27 +119,75 @@ def transfer(
         typer.Option(
             help="full: the whole photo at its own size; crop: the face alone, at --size.",
             show_default="full with warp",
+            rich_help_panel="Picture",
         ),
     ] = None,
+    size: Annotated[
+        int,
+        typer.Option(
+            min=16,
+            max=2048,
+            help="Side of the face alone (--view crop, --compare) in px, an even number.",
+            rich_help_panel="Picture",
+        ),
+    ] = 256,
     refiner: Annotated[
-        str, typer.Option(metavar="NAME|DIR|none", help="What mends the warped photo; none: the warp as it is.")
+        str,
+        typer.Option(
+            metavar="NAME|DIR|none",
+            help="The network that mends the warped photo; none: leave the warp as it is.",
+            rich_help_panel="Picture",
+        ),
     ] = "warp",
-    no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave the driver's sound out.")] = False,
-    compare: Annotated[bool, typer.Option("--compare", help="Write photo, driver and result side by side.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="The video to write: .mp4, .mov, .mkv, .gif, .webp, or a folder for frames.",
+            show_default="PHOTO_DRIVER.mp4, here",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    fps: Annotated[
+        Fraction | None,
+        typer.Option(
+            parser=_fps, metavar="N", help="Frames per second.", show_default="the driver's", rich_help_panel="Output"
+        ),
+    ] = None,
+    no_audio: Annotated[
+        bool, typer.Option("--no-audio", help="Leave out the driver's sound.", rich_help_panel="Output")
+    ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Write photo, driver and result side by side.", rich_help_panel="Output"),
+    ] = False,
     storyboard: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Also write one picture: driver over result at eight times.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", help="One picture: driver above result at eight times.", rich_help_panel="Also write"
+        ),
     ] = None,
     save_motion: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the driver's motion, before strength and smoothing.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.motion",
+            help="The driver's motion, before strength and smoothing.",
+            rich_help_panel="Also write",
+        ),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.html", help="Also measure the result: person kept, motion followed, in words."),
+        typer.Option(
+            metavar="FILE.html",
+            help="A page that measures the result: is it still the person, does it follow the driver.",
+            rich_help_panel="Also write",
+        ),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.auto,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    device: Annotated[Device, typer.Option(help="Where the model runs.", rich_help_panel="Run")] = Device.auto,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the inputs, say what would be done, stop.", rich_help_panel="Run")
+    ] = False,
 ) -> None:
-    """Animate a photo with a driving video: the face in it moves like the face there."""
+    """Animate a photo: its face moves like the face in the driver."""
     options = {name: value.value if isinstance(value, Enum) else value for name, value in locals().items()}
     from vaegan.job import transfer
 
