@@ -131,7 +131,16 @@ def test_sound_comes_along_unless_it_shall_not(transfer, data_dir, tmp_path):
 def test_dry_run_says_what_would_be_done_and_writes_nothing(transfer):
     status, out, _ = transfer("--dry-run", "--compare", "--strength", "2", "--save-motion", "m.motion")
     assert status == 0 and os.listdir() == []
-    for words in ("160x128 px, face found", "about 30 frames", "tiny-", "strength 2", "768x256", "m.motion", "dry run"):
+    for words in (
+        "160x128 px, face found",
+        "about 30 frames",
+        "decode, view crop",
+        "tiny-",
+        "strength 2",
+        "768x256",
+        "m.motion",
+        "dry run",
+    ):
         assert words in out
 
 

@@ -179,11 +179,13 @@ def _plan(
     changes |= {"start": s.start, "end": s.end is not None}
     told = "".join(f", {name} {getattr(s, name):g}" for name, changed in changes.items() if changed)
     source = f", reference {s.reference}" if s.motion == "relative" else ""
+    refined = f", refiner {s.refiner}" if run.renderer == "warp" else ""
     plan = {
         "photo": f"{photo}, {run.photo.image.shape[1]}x{run.photo.image.shape[0]} px, face found",
         "driver": f"{driver}, {count} frames",
         "model": f"{run.model.id}, crops of {run.model.size} px, on {run.model.device}",
         "motion": f"{s.motion}{source}{told}",
+        "renderer": f"{run.renderer}{refined}, view {run.view_name}",
         "output": f"{files[0]}, {extent} px, {float(run.rate):.4g} frames/s, "
         f"{'with the sound of the driver' if audio else 'no sound'}",
         "also": ", ".join(map(str, files[1:])),

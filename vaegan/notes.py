@@ -10,6 +10,9 @@ POSE_DEGREES = 15
 PLAYABLE_PX = 4096
 """Longest side that decoders of H.264 in hardware take."""
 
+EXPRESSIONS = ((1.3, "another"), (0.7, "a similar"), (0.0, "nearly the same"))
+"""Norm of a difference of blendshapes from which on these words fit: faces of two people in a row differ by 1 to 2."""
+
 
 @dataclass(frozen=True)
 class Note:
@@ -37,12 +40,20 @@ def size_notes(width: int, height: int) -> tuple[Note, ...]:
 
 
 def reference_notes(frame: int, seconds: float, degrees: float, expression: float) -> tuple[Note, ...]:
-    """A note on the driver's frame that shows the photo as it is, and how far its pose and blendshapes are off."""
+    """A note on the driver's frame that shows the photo as it is.
+
+    degrees, expression: between the head poses, and between the blendshapes (norm), of frame and photo
+    """
+    words = next(words for least, words in EXPRESSIONS if expression >= least)
     text = (
-        f"the reference is the driver's frame {frame} ({seconds:.2f} s), nearest to the photo: "
-        f"head off by {degrees:.0f} degrees, expression by {expression:.2f}"
+        f"the reference is frame {frame} of the driver ({seconds:.2f} s), the most like the photo: "
+        f"head {_degrees(degrees)} off, {words} expression"
     )
     return (Note("reference", text),)
+
+
+def _degrees(angle: float) -> str:
+    return f"{angle:.0f} {'degree' if f'{angle:.0f}' == '1' else 'degrees'}"
 
 
 def pose_notes(gap: np.ndarray, follow: bool, motion: str, reference: str | int) -> tuple[Note, ...]:

@@ -128,8 +128,8 @@ class Transfer:
         self.photo = read_portrait(photo if isinstance(photo, np.ndarray) else find_photo(photo), model, tracker)
         self.notes = faces_notes(photo_name(photo), self.photo.faces)
         self.renderer = s.renderer or ("warp" if model.has_heads else "decode")
-        shown = s.view or ("full" if self.renderer == "warp" else "crop")
-        self.view = build_view(shown, s.size, self.photo, model.framing.scale)
+        self.view_name = s.view or ("full" if self.renderer == "warp" else "crop")
+        self.view = build_view(self.view_name, s.size, self.photo, model.framing.scale)
         refiner = None if s.refiner == "none" else s.refiner
         self._renderer = build_renderer(self.renderer, model, self.photo, s.size, self.view, refiner)
 
