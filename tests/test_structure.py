@@ -16,7 +16,7 @@ FLOORS = (
     "folder model portrait reference smoothing sources critics faces samples",
     "motion motion_file directions keyframes render data",
     "adjust settings pipeline notes storyboard evaluation training tracker_training",
-    "job",
+    "job interpolation",
     "cli app",
 )
 """Who may import whom: a module imports from its own floor and from those below (above in this list)."""

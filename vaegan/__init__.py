@@ -18,6 +18,7 @@ _HOME = {
     "Motion": "vaegan.motion",
     "animate": "vaegan.pipeline",
     "transfer": "vaegan.job",
+    "interpolate": "vaegan.interpolation",
 }
 
 __all__ = ["__version__", *_HOME]

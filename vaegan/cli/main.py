@@ -11,6 +11,7 @@ from vaegan.cli.ending import run
 
 COMMANDS = {
     "info": "vaegan.cli.info",
+    "interpolate": "vaegan.cli.interpolate",
     "motion": "vaegan.cli.motion",
     "prepare": "vaegan.cli.prepare",
     "check-data": "vaegan.cli.check_data",

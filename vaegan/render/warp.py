@@ -79,11 +79,25 @@ class Warp:
             decoded = self.model.decode(z).float().cpu()
             read = self.model.heads(torch.cat([self.z, z]))[0].float().cpu()
             shapes = self.openings.bound(self._expressive(self.shape + read[1:] - read[:1]))
-            moved = torch.from_numpy(np.array(placement, np.float32))
-            moved[:, :2] /= self.model.framing.scale  # from face sizes to sides of the crop
-            places = moved_placement(self.placement, moved)
-            meshes = mesh_in_place(shapes, places)
-            frames = [self._frame(meshes[i : i + 1], places[i : i + 1], decoded[i : i + 1]) for i in range(len(z))]
+            return self._drawn(shapes, decoded, placement)
+
+    def morph(self, shapes: np.ndarray, deltas: np.ndarray) -> list[Rendered]:
+        """The photo with its mesh moved to others, in place.
+
+        shapes: float (N, 478, 2) in sides of the model's crop; deltas: float32 (N, D), of what the refiner is shown
+        """
+        with torch.inference_mode():
+            decoded = self.model.decode(self.z + torch.from_numpy(np.asarray(deltas, np.float32))).float().cpu()
+            shapes = torch.from_numpy(np.asarray(shapes, np.float32))
+            return self._drawn(shapes, decoded, np.zeros((len(shapes), 4)))
+
+    def _drawn(self, shapes: Tensor, decoded: Tensor, placement: np.ndarray) -> list[Rendered]:
+        """Frames of meshes (N, 478, 2) in sides of the crop, and what is decoded of them (N, 3, S, S)."""
+        moved = torch.from_numpy(np.array(placement, np.float32))
+        moved[:, :2] /= self.model.framing.scale  # from face sizes to sides of the crop
+        places = moved_placement(self.placement, moved)
+        meshes = mesh_in_place(shapes, places)
+        frames = [self._frame(meshes[i : i + 1], places[i : i + 1], decoded[i : i + 1]) for i in range(len(shapes))]
         return [Rendered(self._crop(frame), frame) for frame in frames]
 
     def _expressive(self, shapes: Tensor) -> Tensor:
