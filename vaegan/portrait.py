@@ -16,6 +16,7 @@ from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform, framing, head_pose, mesh_box, mesh_roll
 from vaegan.media import TimedPicture, read_image
 from vaegan.media.images import rgb_array
+from vaegan.samples import find_photo
 
 if TYPE_CHECKING:
     from vaegan.faces.tracker import Face, FaceTracker
@@ -68,11 +69,17 @@ class Portrait:
         return crop_picture(self.image, self.crop, size)
 
 
-def read_portrait(photo: str | Path | np.ndarray, model: FaceModel, tracker: FaceTracker) -> Portrait:
-    """The largest face of a photo, a file or uint8 (H, W, 3).
+def read_portrait(photo: str | Path | np.ndarray, model: FaceModel, tracker: FaceTracker | None = None) -> Portrait:
+    """The largest face of a photo, cut out as the model's framing says, and encoded.
 
-    Raises UserError; ValueError for an array of another kind."""
-    image = rgb_array(photo) if isinstance(photo, np.ndarray) else read_image(photo)
+    photo: a file, a shipped name, or uint8 (H, W, 3); tracker: None: the best at hand
+    Raises UserError; ValueError for an array of another kind.
+    """
+    if tracker is None:
+        from vaegan.faces.tracker import FaceTracker
+
+        tracker = FaceTracker()
+    image = rgb_array(photo) if isinstance(photo, np.ndarray) else read_image(find_photo(photo))
     faces = tracker.detect(image)
     if not faces:
         raise UserError(f"{photo_name(photo)}: no face found; use a photo that shows one face from the front, well lit")
