@@ -87,10 +87,12 @@ _RIGID = {
 RIGID_POINTS = np.array(list(_RIGID))
 """Indices into the mesh of the points that the fit reads."""
 
-_RIGID_HEAD = np.array(list(_RIGID.values()))[:, :3]
+RIGID_HEAD = np.array(list(_RIGID.values()))[:, :3]
+"""The same points of a mean head, in distances of the outer eye corners: x to the right, y down, z away."""
+
 _RIGID_WEIGHT = np.array(list(_RIGID.values()))[:, 3] / sum(point[3] for point in _RIGID.values())
-_RIGID_MEAN = _RIGID_WEIGHT @ _RIGID_HEAD
-_RIGID_SPREAD = float(_RIGID_WEIGHT @ ((_RIGID_HEAD - _RIGID_MEAN) ** 2).sum(1))
+_RIGID_MEAN = _RIGID_WEIGHT @ RIGID_HEAD
+_RIGID_SPREAD = float(_RIGID_WEIGHT @ ((RIGID_HEAD - _RIGID_MEAN) ** 2).sum(1))
 
 # Where the middle of the mesh box of a closed-mouthed face that looks ahead (yaw below 20 degrees) lies in the head,
 # and how long its side is, so that the two framings agree there: their sides' ratio is 1.00, 5th to 95th percentile
@@ -282,7 +284,7 @@ def framing(mesh: np.ndarray, scale: float, follow: bool) -> CropTransform:
         return CropTransform(cx, cy, max(side, 1e-3) * scale)
     points = np.asarray(mesh, np.float64)[RIGID_POINTS]
     middle = _RIGID_WEIGHT @ points
-    covariance = (points - middle).T @ (_RIGID_WEIGHT[:, None] * (_RIGID_HEAD - _RIGID_MEAN))
+    covariance = (points - middle).T @ (_RIGID_WEIGHT[:, None] * (RIGID_HEAD - _RIGID_MEAN))
     values, left, right = cv2.SVDecomp(covariance)
     signs = np.array([1.0, 1.0, math.copysign(1.0, np.linalg.det(left @ right))])
     rotation = left @ (signs[:, None] * right)

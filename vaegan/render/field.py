@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaegan.faces.geometry import FACE_POINTS, LEFT_EYE, RIGHT_EYE, RIGID_POINTS
+from vaegan.faces.geometry import FACE_POINTS, LEFT_EYE, RIGHT_EYE, RIGID_HEAD, RIGID_POINTS
 from vaegan.faces.regions import INNER_LIPS, IRISES, LEFT_LIDS, RIGHT_LIDS
 
 POINTS = 478
@@ -36,6 +36,9 @@ HEAD_RADIUS, FADE = 0.76, 0.5
 `FADE_SLOPE` times its displacement where that is longer: a short edge would fold."""
 
 FADE_SLOPE = 2.5
+HEAD_CENTRE = (0.0, 0.2, 0.5)
+"""Between the ears, in the coordinates of `RIGID_HEAD`."""
+
 SQUEEZE = 0.85
 """Heights count this much in the distance from the face's middle: heads are taller than wide."""
 
@@ -150,22 +153,38 @@ def at_rest(mesh: Tensor, iterations: int = 64, fixed_work: bool = False) -> Res
 
 
 def rigid_motion(rest: Rest, mesh: Tensor) -> Rigid:
-    """The similarity that takes the rigid points of the moved meshes (N, 478, 2) back to the photos' (Umeyama 1991)."""
+    """The similarity that takes the moved heads, of meshes (N, 478, 2), back to the photos'.
+
+    It holds on to the middle of the head between the ears (`HEAD_CENTRE`), around which a head turns: the face slides
+    over the head, whose outline stays. Its angle is that of the rigid points (Umeyama 1991), its size that of the
+    solid head fitted to them.
+    """
     index = torch.from_numpy(RIGID_POINTS).to(mesh.device)
     moved, still = mesh[:, index], rest.mesh[:, index]
-    middle_moved, middle_still = moved.mean(1, keepdim=True), still.mean(1, keepdim=True)
-    p, q = moved - middle_moved, still - middle_still
-    spread = p.square().sum((1, 2)).clamp_min(1e-12)
-    c = (p * q).sum((1, 2)) / spread
-    s = (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(1) / spread
+    p, q = moved - moved.mean(1, keepdim=True), still - still.mean(1, keepdim=True)
+    c, s = (p * q).sum((1, 2)), (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(1)
+    length = (c.square() + s.square()).sqrt().clamp_min(1e-12)
+    fit, centre = _head_fit(mesh.device)
+    heads = fit @ torch.stack([moved, still])  # (2, N, 4, 2)
+    grown, middle = heads[:, :, :3].square().sum((2, 3)).clamp_min(1e-12).sqrt(), centre @ heads
+    c, s = (x / length * grown[1] / grown[0] for x in (c, s))
     turn = torch.stack([torch.stack([c, s], 1), torch.stack([-s, c], 1)], 1)
-    shift = middle_still - middle_moved @ turn
+    shift = middle[1] - middle[0] @ turn
     # How far the head's outline goes: its centre's way, and what turning and growing add at one side of the box.
     inverse = turn.mT / (c.square() + s.square()).clamp_min(1e-12)[:, None, None]
     outline = (rest.centre - shift) @ inverse - rest.centre
     spin = (inverse - torch.eye(2, device=mesh.device)).square().sum((1, 2)).sqrt()
     far = outline.norm(dim=-1) / rest.size[..., 0] + spin[:, None]
     return Rigid(turn, inverse, shift, rest, (FADE**2 + (FADE_SLOPE * far).square()).sqrt())
+
+
+@cache
+def _head_fit(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Projection of a solid head, least squares over its rigid points: (4, R) @ points (R, 2) gives (4, 2), to be
+    multiplied by (1, 4), a place x, y, z of the head and 1; that of `HEAD_CENTRE` comes with it."""
+    head = np.concatenate([RIGID_HEAD, np.ones((len(RIGID_HEAD), 1))], 1)
+    centre = np.array([[*HEAD_CENTRE, 1.0]])
+    return tuple(torch.from_numpy(a.astype(np.float32)).to(device) for a in (np.linalg.pinv(head), centre))
 
 
 def dense_field(

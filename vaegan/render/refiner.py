@@ -146,10 +146,12 @@ def _in_tint(colour: Tensor, warped: Tensor) -> Tensor:
 
 
 def window(region: Tensor) -> Tensor:
-    """(N, 1, S, S), 1 on and around mouth and eyes of `Field.region` (N, S, S), fading to 0."""
+    """(N, 1, S, S), 1 on and around mouth and eyes of `Field.region` (N, S, S), fading to 0, within the face alone."""
     inside = F.max_pool2d(((region == MOUTH) | (region == EYE)).float()[:, None], 4)
     wide = F.max_pool2d(inside, 2 * REACH + 1, 1, REACH)
     soft = F.avg_pool2d(wide, 2 * EDGE + 1, 1, EDGE)
+    beyond = F.max_pool2d(F.max_pool2d((region == OUTSIDE).float()[:, None], 4), 3, 1, 1)
+    soft = soft * (1 - F.avg_pool2d(beyond, 3, 1, 1, count_include_pad=False))
     return F.interpolate(soft, size=region.shape[1:], mode="bilinear", align_corners=False)
 
 
