@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaegan.faces.regions import BROWS, EYES, LEFT_BROW, LEFT_LIDS, LIPS, RIGHT_BROW, RIGHT_LIDS
+from vaegan.tensors import index
 
 
 def reconstruction_bce(logits: Tensor, crops: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -34,7 +35,7 @@ def region_weights(mesh: Tensor, size: int, features: float, brows: float) -> Te
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     total = torch.ones(len(mesh), size, size, device=mesh.device)
     for points, width, gain in _REGIONS:
-        place = mesh[:, points, :2].float()
+        place = mesh[:, index(points, mesh.device), :2].float()
         centre = place.mean(1)[:, :, None, None]
         radius = (place.amax(1) - place.amin(1)).amax(1)[:, None, None] * width
         distance = ((x - centre[:, 0]).square() + (y - centre[:, 1]).square()) / (radius.square() + 1e-6)
@@ -91,7 +92,7 @@ def openings(mesh: Tensor) -> Tensor:
     Lip gap; gap of the right and of the left eye; how far the right iris lies from the middle of its eye's corners
     along their line and across it, the left iris likewise; width of the mouth.
     """
-    p = mesh[:, list(OPENING_POINTS), :2].float().view(-1, len(OPENING_POINTS) // 2, 2, 2)
+    p = mesh[:, index(OPENING_POINTS, mesh.device), :2].float().view(-1, len(OPENING_POINTS) // 2, 2, 2)
     pairs, right, left = p[:, :3], p[:, 3:5].flatten(1, 2), p[:, 4:6].flatten(1, 2)
     gaps = (pairs[:, :, 0] - pairs[:, :, 1]).norm(dim=2)
     one, two = torch.stack([right[:, 0], left[:, 1]], 1), torch.stack([right[:, 1], left[:, 2]], 1)

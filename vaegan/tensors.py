@@ -1,8 +1,22 @@
-"""Pictures as numpy and torch hold them: the one place where uint8 (N, H, W, 3) becomes float (N, 3, H, W)."""
+"""Pictures as numpy and torch hold them, uint8 (N, H, W, 3) and float (N, 3, H, W); points that are an index."""
+
+from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+def index(points: Sequence[int], device: torch.device) -> Tensor:
+    """int64 (N,) on `device`, made once: a list that is an index goes there at each use, and a graphics card waits."""
+    return _index(tuple(int(point) for point in points), device)
+
+
+@cache
+def _index(points: tuple[int, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # what is made in inference mode cannot be trained with later
+        return torch.tensor(points, device=device)
 
 
 def to_float(pictures: np.ndarray | Tensor, device: torch.device | str | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from vaegan.errors import UserError
 from vaegan.faces.weights import require_weights
+from vaegan.tensors import index
 
 GRAPH, WEIGHTS = "mobilefacenet_torch.json", "mobilefacenet_torch.npz"
 SIZE = 112
@@ -73,7 +74,7 @@ class Embedder(nn.Module):
 
         The similarity is the least-squares fit to the five points (Umeyama 1991, in the plane).
         """
-        points = mesh[:, list(POINTS), :2].float()
+        points = mesh[:, index(POINTS, mesh.device), :2].float()
         middle, target_middle = points.mean(1, keepdim=True), self._target.mean(0)
         p, q = points - middle, self._target - target_middle
         spread = q.square().sum()
@@ -84,7 +85,7 @@ class Embedder(nn.Module):
         a, b = a[:, None, None], b[:, None, None]
         place = torch.stack([a * x - b * y + middle[..., :1], b * x + a * y + middle[..., 1:]], -1)
         height, width = pictures.shape[-2:]
-        grid = 2 * place / place.new_tensor([width, height]) - 1
+        grid = torch.stack([2 * place[..., 0] / width, 2 * place[..., 1] / height], -1) - 1
         return F.avg_pool2d(F.grid_sample(pictures.float(), grid, "bilinear", "border", False), self.supersample)
 
 

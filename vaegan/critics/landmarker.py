@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from vaegan.faces.geometry import FACE_POINTS, LEFT_EYE, RIGHT_EYE
 from vaegan.faces.networks import fold_batch_norms
 from vaegan.faces.own import load_networks
+from vaegan.tensors import index
 
 
 class Landmarker(nn.Module):
@@ -52,7 +53,8 @@ class Landmarker(nn.Module):
 
     def _region(self, mesh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The mesh box turned to the eye line: side (N,), centre (N, 2), rotation to the picture (N, 2, 2)."""
-        line = mesh[:, LEFT_EYE].mean(1) - mesh[:, RIGHT_EYE].mean(1)
+        left, right = index(LEFT_EYE, mesh.device), index(RIGHT_EYE, mesh.device)
+        line = mesh[:, left].mean(1) - mesh[:, right].mean(1)
         along = F.normalize(line, dim=1)
         turn = torch.stack([along, torch.stack([-along[:, 1], along[:, 0]], 1)], 1)  # rows: the region's axes
         upright = mesh[:, :FACE_POINTS] @ turn.transpose(1, 2)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vaegan.faces.geometry import FACE_POINTS, LEFT_EYE, RIGHT_EYE, RIGID_HEAD, RIGID_POINTS
 from vaegan.faces.regions import INNER_LIPS, IRISES, LEFT_LIDS, RIGHT_LIDS
+from vaegan.tensors import index
 
 POINTS = 478
 RING = 32
@@ -145,7 +146,8 @@ def at_rest(mesh: Tensor, iterations: int = 64, fixed_work: bool = False) -> Res
     centre, size = ((low + high) / 2)[:, None], (high - low).amax(1)[:, None, None]
     angle = torch.arange(RING, device=mesh.device) * (2 * torch.pi / RING)
     circle = torch.stack([RING_RADIUS[0] * angle.cos(), RING_RADIUS[1] * angle.sin()], 1)
-    across = mesh[:, LEFT_EYE].mean(1) - mesh[:, RIGHT_EYE].mean(1)
+    left, right = index(LEFT_EYE, mesh.device), index(RIGHT_EYE, mesh.device)
+    across = mesh[:, left].mean(1) - mesh[:, right].mean(1)
     across = across / across.norm(dim=1, keepdim=True).clamp_min(1e-9)
     upright = torch.stack([across, torch.stack([-across[:, 1], across[:, 0]], 1)], 1)
     points = _with_ring((mesh - centre) / size, circle @ upright)
@@ -159,8 +161,8 @@ def rigid_motion(rest: Rest, mesh: Tensor) -> Rigid:
     over the head, whose outline stays. Its angle is that of the rigid points (Umeyama 1991), its size that of the
     solid head fitted to them.
     """
-    index = torch.from_numpy(RIGID_POINTS).to(mesh.device)
-    moved, still = mesh[:, index], rest.mesh[:, index]
+    rigid = index(RIGID_POINTS, mesh.device)
+    moved, still = mesh[:, rigid], rest.mesh[:, rigid]
     p, q = moved - moved.mean(1, keepdim=True), still - still.mean(1, keepdim=True)
     c, s = (p * q).sum((1, 2)), (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(1)
     length = (c.square() + s.square()).sqrt().clamp_min(1e-12)
@@ -210,7 +212,7 @@ def dense_field(
     corners = (moved - rigid.shift) @ rigid.inverse
 
     if view is None:
-        view = torch.tensor([[0.5, 0.5, 1.0]], device=device).expand(n, -1)
+        view = torch.cat([torch.full((n, 2), 0.5, device=device), torch.ones(n, 1, device=device)], 1)
     origin, side = view[:, None, :2] - view[:, None, 2:] / 2, view[:, None, 2:]
     triangles, region = triangulation(device)
     number, linear = _rasterise((corners - origin) * (size / side), own, triangles, size, fixed_work)
@@ -313,8 +315,8 @@ def _rasterise(
     number = number[:-1].view(n, -1)
     number = torch.where(number < 0, count, number - torch.arange(n, device=corners.device)[:, None] * count)
     table = torch.cat([linear, linear.new_zeros(n, 1, 6)], 1).flatten(0, 1)
-    index = number + torch.arange(n, device=corners.device)[:, None] * (count + 1)
-    return number, table.index_select(0, index.flatten()).view(n, size * size, 6)
+    rows = number + torch.arange(n, device=corners.device)[:, None] * (count + 1)
+    return number, table.index_select(0, rows.flatten()).view(n, size * size, 6)
 
 
 class MeshField:

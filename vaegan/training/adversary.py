@@ -14,14 +14,14 @@ def is_penalised(gan: dict[str, Any], r1: float, step: int) -> bool:
 
 
 def discriminator_terms(
-    discriminator: nn.Module, crops: Tensor, fakes: Tensor, gan: dict[str, Any], r1: float, step: int
+    discriminator: nn.Module, crops: Tensor, fakes: Tensor, gan: dict[str, Any], r1: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """D's loss on real crops (N, 3, S, S) and detached fakes, and its terms.
 
     Args:
-        gan: `form` of the loss, `r1_every`: steps between two R1 penalties of weight `r1`.
+        gan: `form` of the loss, `r1_every`: steps between two R1 penalties. r1: its weight in this step, or 0.
     """
-    penalised = is_penalised(gan, r1, step)
+    penalised = r1 > 0
     real_input = crops.detach().requires_grad_(penalised)
     real, _ = discriminator(real_input)
     fake, _ = discriminator(fakes)

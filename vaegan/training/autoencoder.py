@@ -17,7 +17,7 @@ from vaegan.model import FaceModel, Framing, load_model
 from vaegan.motion import delta
 from vaegan.networks import VAE, Discriminator
 from vaegan.tensors import to_float, to_uint8
-from vaegan.training.adversary import discriminator_terms, verdict
+from vaegan.training.adversary import discriminator_terms, is_penalised, verdict
 from vaegan.training.card import model_card
 from vaegan.training.module import Finished, TrainingModule, take_weights
 from vaegan.training.pca_start import start_from_pca
@@ -150,9 +150,8 @@ class Autoencoder(TrainingModule):
 
     def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor) -> dict[str, Tensor]:
         """One step of D on real crops (N, 3, S, S) and detached fakes; returns its loss terms."""
-        loss, terms = discriminator_terms(
-            self.discriminator, crops, fakes, self.gan, self.weights["r1"], self.progress.step
-        )
+        r1 = self.weights["r1"] if is_penalised(self.gan, self.weights["r1"], self.progress.step) else 0.0
+        loss, terms = discriminator_terms(self.discriminator, crops, fakes, self.gan, r1)
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         terms["d_grad_norm"] = torch.nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.optimizer["clip"])

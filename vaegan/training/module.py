@@ -13,6 +13,7 @@ The data is a LightningDataModule with `train` (its length is the batches of an 
 `val`, `source` (what it is called) and `facts()` (what the run's record says of it).
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from vaegan.errors import UserError
 from vaegan.model import Framing
+from vaegan.training.replay import Replayed
 from vaegan.training.schedule import Progress
 
 POSITION = ("images", "step", "seconds")
@@ -60,6 +62,7 @@ class TrainingModule(pl.LightningModule):
         size: side of the model's crops in px; 0: it makes no pictures.
         latent: numbers of its code; 0: no PCA line in the log.
         framing: how faces are cut out for the preview; None: there is no preview.
+        cuda_graph: record `step_of` and replay it, where the module's step goes through `run_step`.
         objective: the validation figure that a sweep optimises.
     """
 
@@ -67,6 +70,7 @@ class TrainingModule(pl.LightningModule):
     size: int = 0
     latent: int = 0
     framing: Framing | None = None
+    cuda_graph: bool = False
     objective: str = "psnr"
 
     def __init__(self, name: str):
@@ -76,6 +80,8 @@ class TrainingModule(pl.LightningModule):
         self.images_seen = 0
         self.images_before = 0
         self._rng: Tensor | None = None
+        self._replayed: Replayed | None = None
+        self._optimizer_steps: dict[Hashable, int] = {}
 
     # ---- what a subclass may give
 
@@ -104,7 +110,30 @@ class TrainingModule(pl.LightningModule):
         """Write `folder`/model, the averaged model with its card; returns the model folder."""
         raise NotImplementedError
 
+    def step_of(self, kind: Hashable, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Tensor]:
+        """The part of a training step that may be recorded: see `vaegan.training.replay.Replayed`.
+
+        numbers: floats, or tensors of no dimensions.
+        """
+        raise NotImplementedError
+
     # ---- what all of them share
+
+    def run_step(self, kind: Hashable, tensors: dict[str, Tensor], numbers: dict[str, float]) -> dict[str, Tensor]:
+        """What `step_of` returns, by a replay of it where `cuda_graph` is set."""
+        if not self.cuda_graph:
+            return self.step_of(kind, tensors, numbers)
+        if self._replayed is None:
+            self._replayed = Replayed(self.step_of)
+        before = self.trainer.global_step
+        made, replayed = self._replayed(kind, tensors, numbers)
+        if replayed:  # Lightning counts the steps of optimizers, which it has not seen
+            for _ in range(self._optimizer_steps[kind]):
+                self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.increment_ready()
+                self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.increment_completed()
+        else:
+            self._optimizer_steps[kind] = self.trainer.global_step - before
+        return made
 
     def told(self, run: Finished) -> dict[str, Any]:
         """What the model folder's config.yaml says of the training; `weights`, of the loss terms, is the subclass's."""

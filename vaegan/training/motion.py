@@ -6,13 +6,12 @@ identity and the movement that was asked for.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torchvision.utils import make_grid
 
 from vaegan import losses
 from vaegan.critics import weights_to_bfloat16
@@ -23,9 +22,7 @@ from vaegan.data.pack_data import Batch
 from vaegan.ema import averaged
 from vaegan.errors import UserError
 from vaegan.model import FaceModel, Framing, load_model
-from vaegan.motion import delta
 from vaegan.networks import VAE, Discriminator, Heads
-from vaegan.tensors import to_float, to_uint8
 from vaegan.training.adversary import discriminator_terms, is_penalised, verdict
 from vaegan.training.card import model_card
 from vaegan.training.module import Finished, TrainingModule, take_weights
@@ -40,6 +37,15 @@ EMA_EVERY = 4
 """Steps between two updates of the average."""
 
 PCA_CROPS = 6000
+
+
+class StepKind(NamedTuple):
+    """What a step does: critics judge, D is trained and judges, its R1 penalty is due; pairs in the batch."""
+
+    judged: bool
+    against: bool
+    penalised: bool
+    pairs: int
 
 
 class MotionAutoencoder(TrainingModule):
@@ -133,10 +139,10 @@ class MotionAutoencoder(TrainingModule):
     # ---- training
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        o = self.optimizer
+        o, how = self.optimizer, {"fused": True, "capturable": self.cuda_graph}
         return [
-            torch.optim.Adam(self.networks.parameters(), lr=o["lr"], betas=tuple(o["betas"]), fused=True),
-            torch.optim.Adam(self.discriminator.parameters(), lr=o["d_lr"], betas=tuple(o["d_betas"]), fused=True),
+            torch.optim.Adam(self.networks.parameters(), lr=o["lr"], betas=tuple(o["betas"]), **how),
+            torch.optim.Adam(self.discriminator.parameters(), lr=o["d_lr"], betas=tuple(o["d_betas"]), **how),
         ]
 
     def on_fit_start(self) -> None:
@@ -161,52 +167,64 @@ class MotionAutoencoder(TrainingModule):
         return min(1.0, max(0.0, (self.progress.value - of["start"] + 1e-6) / max(1e-6, of["ramp"])))
 
     def training_step(self, batch: Batch, index: int) -> None:
-        torch.manual_seed(self.seed + self.progress.step)  # so that a resumed run draws what an unbroken one would
+        step = self.progress.step
+        torch.manual_seed(self.seed + step)  # so that a resumed run draws what an unbroken one would
+        judging = self.weights["adversarial"] + self.weights["feature"] > 0
+        numbers = {"lr": self.optimizer["lr"] * self.rate(), "d_lr": self.optimizer["d_lr"] * self.rate()}
+        numbers |= {"gan": self.ramp(self.gan) if judging else 0.0, "critics": self.ramp(self.critics)}
+        kind = StepKind(
+            numbers["critics"] > 0, numbers["gan"] > 0, is_penalised(self.gan, self.weights["r1"], step), batch["pairs"]
+        )
+        tensors = {name: batch[name] for name in ("crops", "inside", "mesh", "blendshapes")}
+        tensors["crops"] = tensors["crops"].contiguous(memory_format=torch.channels_last)
+        shown = self.run_step(kind, tensors, numbers)
+        if step % CHECK_EVERY == 0:
+            self.refuse_divergence(shown["grad_norm"], "model.optimizer.lr")
+        if step % EMA_EVERY == 0:
+            self.ema.update_parameters(self.networks)
+        if step % self.trainer.log_every_n_steps == 0:
+            for name, value in shown.items():
+                self.log(f"train/{name}", value.detach(), on_step=True, on_epoch=False)
+            self.log("train/lr", numbers["lr"], on_step=True, on_epoch=False)
+        self.count(len(batch["crops"]))
+
+    def step_of(self, kind: StepKind, batch: Batch, numbers: dict[str, Any]) -> dict[str, Tensor]:
+        """As `TrainingModule.step_of`: the loss terms, weighted."""
         optimizers = self.optimizers()
-        for optimizer, lr in zip(optimizers, (self.optimizer["lr"], self.optimizer["d_lr"]), strict=True):
-            optimizer.param_groups[0]["lr"] = lr * self.rate()
-        w, crops = self.weights, batch["crops"].contiguous(memory_format=torch.channels_last)
+        for optimizer, lr in zip(optimizers, ("lr", "d_lr"), strict=True):
+            optimizer.param_groups[0]["lr"] = numbers[lr]
+        w, crops = self.weights, batch["crops"]
         n = len(crops)
         vae, heads = self.networks["vae"], self.networks["heads"]
         mu, logvar = (part.float() for part in vae.encoder(crops))
         z = mu + torch.randn_like(mu) * (0.5 * logvar).exp()
-        stranger = self._strangers(mu, batch) if self.strangers and batch["pairs"] else None
+        stranger = self._strangers(mu, batch, kind.pairs) if self.strangers and kind.pairs else None
         drawn = z if stranger is None else torch.cat([z, stranger["z"]])
         logits = vae.decoder(drawn).float()
         pictures = torch.sigmoid(logits)
         terms = self._rebuilding(logits[:n], pictures[:n], mu, logvar, heads(mu), batch)
-        ramp = self.ramp(self.critics)
-        if ramp > 0:
+        if kind.judged:
+            ramp = numbers["critics"]
             terms |= {name: ramp * value for name, value in self._judged(pictures, stranger, batch).items()}
             if stranger is not None and w["cycle"] > 0:
                 again, _ = vae.encoder(pictures[n:].contiguous(memory_format=torch.channels_last))
                 terms["cycle"] = ramp * w["cycle"] * losses.cycle_distance(again, stranger["z"])
         shown = {}
-        ramp = self.ramp(self.gan) if w["adversarial"] + w["feature"] > 0 else 0.0
-        if ramp > 0:
-            shown = self._train_discriminator(optimizers[1], crops, pictures.detach())
+        if kind.against:
+            shown = self._train_discriminator(optimizers[1], crops, pictures.detach(), kind.penalised)
             fakes = pictures.contiguous(memory_format=torch.channels_last)
             said = verdict(self.discriminator, crops, fakes, self.gan["form"])
-            terms |= {name: ramp * w[name] * value for name, value in said.items()}
+            terms |= {name: numbers["gan"] * w[name] * value for name, value in said.items()}
         loss = sum(terms.values())
         optimizers[0].zero_grad(set_to_none=True)
         self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.networks.parameters(), self.optimizer["clip"])
-        if self.progress.step % CHECK_EVERY == 0:
-            self.refuse_divergence(norm, "model.optimizer.lr")
         optimizers[0].step()
-        if self.progress.step % EMA_EVERY == 0:
-            self.ema.update_parameters(self.networks)
-        if self.progress.step % self.trainer.log_every_n_steps == 0:
-            shown |= {"loss": loss, "grad_norm": norm}
-            for name, value in (terms | shown).items():
-                self.log(f"train/{name}", value.detach(), on_step=True, on_epoch=False)
-            self.log("train/lr", self.optimizer["lr"] * self.rate(), on_step=True, on_epoch=False)
-        self.count(n)
+        return terms | shown | {"loss": loss, "grad_norm": norm}
 
-    def _strangers(self, mu: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Photos, three quarters of them stills, with each pair's motion, there and back: latents, what is asked."""
-        n, p, device = len(mu), batch["pairs"], mu.device
+    def _strangers(self, mu: Tensor, batch: Batch, p: int) -> dict[str, Tensor]:
+        """Photos, mostly stills, with the motion of each of p pairs, there and back: latents, and what is asked."""
+        n, device = len(mu), mu.device
         photo = torch.randint(max(1, n - 2 * p), (2 * p,), device=device)
         photo[: p // 2] = torch.randint(n, (p // 2,), device=device)
         first, second = torch.arange(n - 2 * p, n - p, device=device), torch.arange(n - p, n, device=device)
@@ -255,7 +273,8 @@ class MotionAutoencoder(TrainingModule):
         """Weighted verdicts of the frozen critics on strangers, and the landmarker's on a share of reconstructions."""
         w, n = self.weights, len(batch["crops"])
         step = max(1, round(1 / self.critics["share"])) if self.critics["share"] > 0 else n + 1
-        rebuilt = torch.arange(self.progress.step % step, n, step, device=pictures.device)
+        rebuilt = torch.arange(0, max(0, n - step + 1), step, device=pictures.device)
+        rebuilt = rebuilt + torch.randint(step, (1,), device=pictures.device)
         groups = [(w["rebuilt"], pictures[:n][rebuilt], batch["mesh"][rebuilt], batch["blendshapes"][rebuilt])]
         if stranger is not None:
             groups.append((1.0, pictures[n:], stranger["mesh"], stranger["blendshapes"]))
@@ -284,13 +303,13 @@ class MotionAutoencoder(TrainingModule):
             terms["identity"] = w["identity"] * losses.identity_distance(faces, real)
         return terms
 
-    def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor) -> dict[str, Tensor]:
+    def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor, penalised: bool) -> dict[str, Tensor]:
         """One step of D on real crops (N, 3, S, S) and detached fakes; returns its loss terms."""
         fakes = fakes.contiguous(memory_format=torch.channels_last)
-        r1, step, device = self.weights["r1"], self.progress.step, crops.device.type
-        half = torch.is_autocast_enabled(device) and not is_penalised(self.gan, r1, step)
-        with torch.autocast(device, enabled=half):
-            loss, terms = discriminator_terms(self.discriminator, crops, fakes, self.gan, r1, step)
+        device = crops.device.type
+        with torch.autocast(device, enabled=torch.is_autocast_enabled(device) and not penalised):
+            r1 = self.weights["r1"] if penalised else 0.0
+            loss, terms = discriminator_terms(self.discriminator, crops, fakes, self.gan, r1)
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         optimizer.step()
@@ -315,34 +334,8 @@ class MotionAutoencoder(TrainingModule):
         for name, value in figures.items():
             self.log(f"val/{name}", value)
 
-    def _decoded(self, z: Tensor) -> Tensor:
-        return torch.sigmoid(self.ema.module["vae"].decoder(z).float())
-
-    def _encoded(self, crops: Tensor) -> Tensor:
-        return self.ema.module["vae"].encoder(crops.contiguous(memory_format=torch.channels_last))[0].float()
-
-    @torch.no_grad()
     def picture_grid(self, data: pl.LightningDataModule, columns: int) -> np.ndarray:
-        """Rows of `columns`: stills, rebuilt; driver's first frame, driver later, the stills moved by that."""
-        pack, rows = data.val.pack, []
-        stills = np.flatnonzero(pack.clip < 0)
-        chosen = stills[np.linspace(0, len(stills) - 1, columns).astype(int)]
-        real = to_float(pack.crops[chosen], self.device)
-        z = self._encoded(real)
-        rows = [real, self._decoded(z)]
-        frames = np.flatnonzero(pack.clip >= 0)
-        if len(frames):
-            later = frames[np.linspace(len(frames) // (2 * columns), len(frames) - 1, columns).astype(int)]
-            first = np.searchsorted(pack.clip, pack.clip[later])
-            before, after = (to_float(pack.crops[i], self.device) for i in (first, later))
-            rows += [before, after, self._decoded(z + self._encoded(after) - self._encoded(before))]
-        return to_uint8(make_grid(torch.cat(rows).cpu(), nrow=columns, padding=2))
+        return self.figures.picture_grid(data, columns)
 
-    @torch.no_grad()
     def preview(self, driver: Tensor, data: pl.LightningDataModule, photos: int) -> Tensor:
-        """Driver, its reconstruction, then photos moved by it, side by side."""
-        crops = data.val.crops[data.val.pack.clip < 0]
-        chosen = to_float(crops[np.linspace(0, len(crops) - 1, photos).astype(int)], self.device)
-        z, z_photos = self._encoded(driver), self._encoded(chosen)
-        moved = [self._decoded(z_photo + delta(z, z[:1])) for z_photo in z_photos]
-        return torch.cat([driver, self._decoded(z), *moved], dim=3)
+        return self.figures.preview(driver, data, photos)

@@ -1,12 +1,16 @@
 """Figures of a validation of the motion autoencoder: stills rebuilt, what heads read off clips, strangers moved."""
 
+import numpy as np
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torchvision.utils import make_grid
 
 from vaegan import losses
 from vaegan.critics.lpips import lpips_distance
 from vaegan.data.pack_data import Batch
 from vaegan.motion import delta
+from vaegan.tensors import to_float, to_uint8
 from vaegan.training.following import heads_figures
 
 PHOTOS = 256
@@ -93,3 +97,32 @@ class MotionFigures:
 
     def _decoded(self, z: Tensor) -> Tensor:
         return torch.sigmoid(self.networks["vae"].decoder(z).float())
+
+    def _encoded(self, crops: Tensor) -> Tensor:
+        return self.networks["vae"].encoder(crops.contiguous(memory_format=torch.channels_last))[0].float()
+
+    @torch.no_grad()
+    def picture_grid(self, data: pl.LightningDataModule, columns: int) -> np.ndarray:
+        """Rows of `columns`: stills, rebuilt; driver's first frame, driver later, the stills moved by that."""
+        pack, device = data.val.pack, next(self.networks.parameters()).device
+        stills = np.flatnonzero(pack.clip < 0)
+        chosen = stills[np.linspace(0, len(stills) - 1, columns).astype(int)]
+        real = to_float(pack.crops[chosen], device)
+        z = self._encoded(real)
+        rows = [real, self._decoded(z)]
+        frames = np.flatnonzero(pack.clip >= 0)
+        if len(frames):
+            later = frames[np.linspace(len(frames) // (2 * columns), len(frames) - 1, columns).astype(int)]
+            first = np.searchsorted(pack.clip, pack.clip[later])
+            before, after = (to_float(pack.crops[i], device) for i in (first, later))
+            rows += [before, after, self._decoded(z + self._encoded(after) - self._encoded(before))]
+        return to_uint8(make_grid(torch.cat(rows).cpu(), nrow=columns, padding=2))
+
+    @torch.no_grad()
+    def preview(self, driver: Tensor, data: pl.LightningDataModule, photos: int) -> Tensor:
+        """Driver, its reconstruction, then photos moved by it, side by side."""
+        crops = data.val.crops[data.val.pack.clip < 0]
+        chosen = to_float(crops[np.linspace(0, len(crops) - 1, photos).astype(int)], driver.device)
+        z, z_photos = self._encoded(driver), self._encoded(chosen)
+        moved = [self._decoded(z_photo + delta(z, z[:1])) for z_photo in z_photos]
+        return torch.cat([driver, self._decoded(z), *moved], dim=3)

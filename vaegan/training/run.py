@@ -118,6 +118,7 @@ def build_module(cfg: DictConfig, data: pl.LightningDataModule, fresh: bool) -> 
     t = cfg.trainer
     steps = module.steps or t.steps or t.epochs * min(len(data.train), t.fast or len(data.train))
     module.progress = Progress(steps, seconds_of(t.max_time))
+    module.cuda_graph = bool(t.cuda_graph) and t.accelerator in {"gpu", "cuda"} and t.devices in {1, "1"}
     if fresh:
         module.begin(data, cfg.start_from)
     if t.compile:

@@ -122,7 +122,7 @@ class RefinerTraining(TrainingModule):
         o = self.optimizer
         critics = [*self.of_pictures.parameters(), *self.of_squares.parameters()]
         return [
-            torch.optim.Adam(parameters, lr=lr, betas=tuple(o["betas"]), fused=True)
+            torch.optim.Adam(parameters, lr=lr, betas=tuple(o["betas"]), fused=True, capturable=self.cuda_graph)
             for parameters, lr in ((self.refiner.parameters(), o["lr"]), (critics, o["d_lr"]))
         ]
 
@@ -144,14 +144,24 @@ class RefinerTraining(TrainingModule):
 
     def training_step(self, batch: Any, index: int) -> None:
         torch.manual_seed(self.seed + self.progress.step)  # so that a resumed run draws what an unbroken one would
-        half = torch.is_autocast_enabled(self.device.type)
+        numbers = {"lr": self.optimizer["lr"] * self.rate(), "d_lr": self.optimizer["d_lr"] * self.rate()}
+        numbers["gan"] = self.gan_ramp()
         with torch.autocast(self.device.type, enabled=False):
-            terms = self._step(partial(torch.autocast, self.device.type, torch.bfloat16, enabled=half))
+            terms = self.run_step(numbers["gan"] > 0, {}, numbers)
+        self._average()
         if self.progress.step % self.log_every == 0:
             self.refuse_divergence(terms["grad_norm"], "model.optimizer.lr or model.weights.adversarial")
             for name, value in terms.items():
                 self.log(f"train/{name}", value.detach(), prog_bar=name in {"loss", "lpips"}, on_epoch=False)
         self.count(self.pairs + self.strangers)
+
+    def _average(self) -> None:
+        """As `vaegan.ema`, whose count lies on the device and would have to be waited for."""
+        updates, rest = divmod(self.progress.step + 1, self.ema_every)
+        if not rest:
+            decay = min(self.ema_decay, (1 + updates) / (10 + updates))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.average.parameters()), list(self.refiner.parameters()), 1 - decay)
 
     # ---- a step
 
@@ -163,10 +173,13 @@ class RefinerTraining(TrainingModule):
         """The discriminators' weight in the refiner's loss: 0 before `start`, then rising to 1."""
         return min(1.0, max(0.0, (self.progress.value - self.gan["start"]) / max(1e-9, self.gan["ramp"])))
 
-    def _step(self, amp: Any) -> dict[str, Tensor]:
+    def step_of(self, against: bool, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Tensor]:
+        """As `TrainingModule.step_of`; against: whether the discriminators have a say."""
+        half = "bf16" in str(self.trainer.precision)
+        amp = partial(torch.autocast, self.device.type, torch.bfloat16, enabled=half)
         optimizers = self.optimizers()
-        for optimizer, lr in zip(optimizers, (self.optimizer["lr"], self.optimizer["d_lr"]), strict=True):
-            optimizer.param_groups[0]["lr"] = lr * self.rate()
+        for optimizer, lr in zip(optimizers, ("lr", "d_lr"), strict=True):
+            optimizer.param_groups[0]["lr"] = numbers[lr]
         photo, wanted = self.frames["train"].draw(self.pairs)
         photo.picture, wanted.picture = varied(photo.picture, wanted.picture, self.varied)
         photo, wanted, moved = self._with_strangers(photo, wanted, self.true_mesh)
@@ -184,21 +197,15 @@ class RefinerTraining(TrainingModule):
             terms["lpips"] = lpips_distance(self._frozen["lpips"], made[: self.pairs], real).mean()
             terms["lpips_squares"] = lpips_distance(self._frozen["lpips"], squares[of_pairs], real_squares).mean()
         terms |= self._criticised(made, wanted, seen, amp)
-        ramp = self.gan_ramp()
         verdicts = {}
-        if ramp > 0:
+        if against:
             verdicts = self._discriminated(optimizers[1], made, squares, real, real_squares, of_pairs, amp)
             terms |= {name: verdicts[name] for name in ("adversarial", "feature")}
-        loss = sum(w[name] * (ramp if name in verdicts else 1.0) * value for name, value in terms.items())
+        loss = sum(w[name] * (numbers["gan"] if name in verdicts else 1.0) * value for name, value in terms.items())
         optimizers[0].zero_grad(set_to_none=True)
         self.manual_backward(loss)
         terms["grad_norm"] = nn.utils.clip_grad_norm_(self.refiner.parameters(), self.optimizer["clip"])
         optimizers[0].step()
-        updates, rest = divmod(self.progress.step + 1, self.ema_every)
-        if not rest:  # as `vaegan.ema`, whose count lies on the device and would have to be waited for
-            decay = min(self.ema_decay, (1 + updates) / (10 + updates))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(self.average.parameters()), list(self.refiner.parameters()), 1 - decay)
         return terms | verdicts | {"loss": loss}
 
     def _with_strangers(self, photo: Look, wanted: Look, true_mesh: float) -> tuple[Look, Look, Tensor]:

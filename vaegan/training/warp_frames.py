@@ -75,6 +75,8 @@ class WarpFrames:
         starts = lengths.cumsum(0) - lengths
         self.first, self.length = starts[lengths > 1], lengths[lengths > 1]
         self.far, self.device = far, device
+        self._turn = torch.tensor([-1.0, 1.0, 1.0, -1.0], device=device)  # of x, y, side and roll
+        self._move = torch.tensor([1.0, 0.0, 0.0, 0.0], device=device)
         self._points = torch.from_numpy(MIRRORED_POINTS).to(device)
         self._shapes = torch.from_numpy(MIRRORED_BLENDSHAPES).to(device)
         z, identity = [], []
@@ -90,10 +92,9 @@ class WarpFrames:
         """Frames (N,), those of `mirrored` (N,) turned round with all that is known of them."""
         picture, mesh, shape = to_float(self.picture[rows]), self.mesh[rows], self.shape[rows]
         placement, blendshapes = self.placement[rows], self.blendshapes[rows]
-        turn = torch.tensor([-1.0, 1.0], device=self.device)
-        move = torch.tensor([1.0, 0.0], device=self.device)
+        turn, move = self._turn[:2], self._move[:2]
         m = mirrored[:, None]
-        turned = placement * placement.new_tensor([-1, 1, 1, -1]) + placement.new_tensor([1, 0, 0, 0])
+        turned = placement * self._turn + self._move
         return Look(
             torch.where(m[..., None, None], picture.flip(-1), picture),
             torch.where(m[..., None], mesh[:, self._points] * turn + move, mesh),

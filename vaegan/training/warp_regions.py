@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from vaegan.render.field import FACE_POINTS
 from vaegan.render.refiner import SIZE
+from vaegan.tensors import index
 
 SQUARES = (((61, 291), 0.36), ((33, 133), 0.26), ((263, 362), 0.26))
 """Mouth, right and left eye: the points in whose middle the square lies, its side / side of the mesh box."""
@@ -22,7 +23,7 @@ def squares_of(pictures: Tensor, mesh: Tensor) -> Tensor:
     size = (face.amax(1) - face.amin(1)).amax(1)[:, None, None, None]
     found = []
     for points, side in SQUARES:
-        place = grid * (side * size) + mesh[:, points].mean(1)[:, None, None]
+        place = grid * (side * size) + mesh[:, index(points, mesh.device)].mean(1)[:, None, None]
         found.append(F.grid_sample(pictures, 2 * place - 1, "bilinear", "border", False))
     return torch.cat(found)
 
@@ -35,7 +36,7 @@ def attention(mesh: Tensor) -> Tensor:
     low, high = face.amin(1), face.amax(1)
     size = (high - low).amax(1)[:, None, None]
     regions = [((low + high) / 2, 0.5, 2.0)]
-    regions += [(mesh[:, points].mean(1), side / 2, 6.0) for points, side in SQUARES]
+    regions += [(mesh[:, index(points, mesh.device)].mean(1), side / 2, 6.0) for points, side in SQUARES]
     weights = torch.ones(len(mesh), SIZE // 4, SIZE // 4, device=mesh.device)
     for centre, radius, weight in regions:
         distance = (grid - centre[:, None, None]).norm(dim=-1) / (radius * size)
