@@ -77,7 +77,7 @@ def test_a_model_without_heads_shows_what_it_decodes(tmp_path):
 def test_everything_that_the_command_writes(shelf):
     done = []
     result = made(
-        output="o.mp4", compare=True, storyboard="s.png", save_motion="m.motion", reference="best", end=0.8, fps=12.5,
+        output="o.mp4", compare=True, storyboard="s.png", save_motion="m.motion", reference="whole", end=0.8, fps=12.5,
         on_progress=lambda frames, total: done.append((frames, total)),
     )  # fmt: skip
     assert [path.name for path in result.files] == ["o.mp4", "s.png", "m.motion"]

@@ -28,6 +28,7 @@ _HOME = {
     "animate": "vaegan.pipeline",
     "transfer": "vaegan.job",
     "interpolate": "vaegan.interpolation",
+    "LiveSession": "vaegan.live",
 }
 
 __all__ = ["__version__", *_HOME]

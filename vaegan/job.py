@@ -104,7 +104,15 @@ def transfer(
     driver = find_driver(driver, model.name)
     files = _check_outputs((photo, driver), output, storyboard, save_motion, report)
     shown = compare or storyboard is not None or report is not None
-    run = Transfer(photo, driver, model, settings, tracker, show_driver=shown)
+    run = Transfer(
+        photo,
+        driver,
+        model,
+        settings,
+        tracker,
+        show_driver=shown,
+        keep_motion=save_motion is not None or report is not None,
+    )
     audio = run.has_audio and not no_audio
     width, height = (size * (3 if run.show_driver else 2), size) if compare else (run.view.width, run.view.height)
     for note in (*run.notes, *size_notes(width, height)):
@@ -141,7 +149,7 @@ def transfer(
     if save_motion is not None:
         outcome.motion.save(save_motion)
     figures = [] if measure is None else _report(measure, outcome, run, driver, board.image(), Path(report))
-    return replace(result, files=files, frames=video.count, lost=outcome.motion.lost, seconds=seconds, figures=figures)
+    return replace(result, files=files, frames=video.count, lost=outcome.lost, seconds=seconds, figures=figures)
 
 
 def load(model: str | Path, device: str = "auto") -> FaceModel:

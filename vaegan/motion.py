@@ -263,19 +263,19 @@ class Steps:
 class MotionRecorder:
     """A driver's motion, frame by frame: measured from the first frame with a face, before which nothing moves.
 
-    Keeps about 1.1 kB of numbers a frame, end to end in one block of memory. A long list of small arrays would do,
-    but lies between the large pictures that come and go, so that the memory of the process grows by five times what
-    the arrays hold.
+    Keeps about 1.1 kB of numbers a frame, in one block: small arrays between the large pictures that come and go would
+    make the process grow by five times what they hold. keep: False forgets all but the last ones after `refer_to`.
     """
 
-    def __init__(self, model: FaceModel, rate: Fraction) -> None:
-        self.model, self.rate = model, rate
+    def __init__(self, model: FaceModel, rate: Fraction, keep: bool = True) -> None:
+        self.model, self.rate, self.keep, self._forgets = model, rate, keep, False
         fields = [("time", "f8"), ("found", "?"), ("box", "f8", 4), ("pose", "f4", 3), ("crop", "f8", 4)]
         fields.append(("heads", "f4", (READINGS if model.has_heads else 0,)))
         self._type = np.dtype([*fields, ("z", "f4", model.latent_dim)])
         self._bytes = bytearray()
         self._began: float | None = None
         self._reference: np.ndarray | None = None
+        self._index = 0
 
     def add(self, frames: list[DriverFrame]) -> Steps:
         """The next frames of the driver. Returns how they move."""
@@ -288,12 +288,26 @@ class MotionRecorder:
                 if framing.follow:  # the crop holds still when the jaw drops, the mesh box grows
                     row["box"] = row["crop"] / (1, 1, framing.scale, 1)
         rows["heads"] = read_heads(self.model, rows["z"].copy())
-        self._bytes += rows.tobytes()
         if self._began is None:
             self._began = frames[0].time
         if self._reference is None and rows["found"].any():
-            self._reference = rows[np.argmax(rows["found"])].copy()
+            at = int(np.argmax(rows["found"]))
+            self._reference, self._index = rows[at].copy(), len(self) + at
+        if self._forgets:
+            self._bytes, self._index = bytearray(), 0
+        self._bytes += rows.tobytes()
         return self._steps(rows)
+
+    def __len__(self) -> int:
+        return len(self._bytes) // self._type.itemsize
+
+    def refer_to(self, index: int) -> None:
+        """Measure from frame `index` of those kept, these as well as those to come."""
+        self._reference, self._index, self._forgets = self._rows()[index].copy(), index, not self.keep
+
+    def remember(self) -> None:
+        """Keep all frames again, until `refer_to` is called."""
+        self._forgets = False
 
     @property
     def reference_pose(self) -> np.ndarray | None:
@@ -306,13 +320,12 @@ class MotionRecorder:
 
     def motion(self) -> Motion:
         """The motion of all frames so far. Raises ValueError when none shows a face."""
-        rows = self._rows()
         return Motion(
-            **vars(self._steps(rows)),
+            **vars(self._steps(self._rows())),
             model_id=self.model.id,
             framing=(self.model.framing.scale, self.model.framing.follow),
             fps=self.rate,
-            reference=int(np.argmax(rows["found"])),
+            reference=self._index,
         )
 
     def _rows(self) -> np.ndarray:

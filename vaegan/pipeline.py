@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import numpy as np
 from vaegan.adjust import Adjustment
 from vaegan.directions import directions_of, has_directions
 from vaegan.errors import UserError
+from vaegan.frames import Frame, Frames, Outcome
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.notes import Note, faces_notes, pose_notes, reference_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portrait, watch
@@ -23,7 +24,8 @@ from vaegan.render import build_renderer
 from vaegan.render.view import build_view
 from vaegan.samples import find_driver, find_photo
 from vaegan.settings import TransferSettings
-from vaegan.sources import Source, open_source, prefetch
+from vaegan.sources import LiveSource, Source, open_source, prefetch
+from vaegan.streaming import Streaming
 
 if TYPE_CHECKING:
     from vaegan.faces.tracker import FaceTracker
@@ -31,65 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Driver = str | Path | Motion | Iterable[tuple[float, np.ndarray]]
-"""A video, a folder of pictures, a motion file, a shipped motion's name, a Motion, or (time in s, uint8 (H, W, 3))s."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame of the result.
-
-    time: seconds; crop: uint8 (size, size, 3), what is measured; image: uint8 (H, W, 3), what is written
-    found: whether the driver's face was there; pose: its yaw, pitch and roll in degrees, None where it was not
-    driver: what the model saw of the driver, uint8 (size, size, 3), when asked for
-    notes: what this frame brought to light
-    """
-
-    time: float
-    crop: np.ndarray = field(repr=False)
-    image: np.ndarray = field(repr=False)
-    found: bool
-    pose: np.ndarray | None = None
-    driver: np.ndarray | None = field(default=None, repr=False)
-    notes: tuple[Note, ...] = ()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What is known once the last frame is made.
-
-    motion: the driver's, from its reference frame, before strength and smoothing
-    reference_pose: yaw, pitch, roll in degrees of the driver where it shows the photo as it is
-    shaking: of the motion before and after smoothing, in face sizes, see `vaegan.reference.shaking`; None: not smoothed
-    """
-
-    motion: Motion
-    reference_pose: np.ndarray
-    shaking: tuple[float | None, float | None] | None = None
-
-
-class Frames(Iterator[Frame]):
-    """The frames of a transfer, made in a thread of its own a little ahead of the caller; close it to stop early."""
-
-    def __init__(self, frames: Generator[Frame, None, Outcome]) -> None:
-        self._frames = frames
-        self._outcome: Outcome | None = None
-
-    def __next__(self) -> Frame:
-        try:
-            return next(self._frames)
-        except StopIteration as end:
-            self._outcome = end.value or self._outcome
-            raise
-
-    def close(self) -> None:
-        self._frames.close()
-
-    def outcome(self) -> Outcome:
-        """What all frames came to. Raises ValueError before the last of them has been taken."""
-        if self._outcome is None:
-            raise ValueError("the last frame has not been taken")
-        return self._outcome
+Driver = str | Path | Motion | LiveSource | Iterable[tuple[float, np.ndarray]]
+"""A video, a folder of pictures, a motion file, a shipped motion's name, a Motion, or (time in s, uint8 (H, W, 3))s; a
+`LiveSource` for those that come in their own time."""
 
 
 class Transfer:
@@ -103,8 +49,10 @@ class Transfer:
         settings: TransferSettings | None = None,
         tracker: FaceTracker | None = None,
         show_driver: bool = False,
+        keep_motion: bool = True,
     ) -> None:
         """photo: file, shipped name, or uint8 (H, W, 3); show_driver: give Frame.driver
+        keep_motion: give Outcome.motion, which takes 1.1 kB a frame
 
         Raises UserError for everything that can be told before the first frame.
         """
@@ -118,13 +66,14 @@ class Transfer:
         self._directions = directions_of(model) if needed or has_directions(model) else None
         opened = self._open(driver)
         if s.reference is None:
-            lasts = isinstance(opened, Motion) or opened.repeats
+            lasts = isinstance(opened, Motion) or opened.repeats or opened.live
             s = self.settings = replace(s, reference="best" if lasts else "first")
         if isinstance(opened, Motion):
             self.given, self.source, self.rate, self.expected = opened, None, opened.fps, len(opened)
         else:
             self.given, self.source, self.rate, self.expected = None, opened, opened.rate, opened.expected
-        self.show_driver = show_driver and self.source is not None and (self.source.repeats or s.streams)
+        self.show_driver = show_driver and self.source is not None and (self.source.repeats or not self.reads_first)
+        self.keep_motion, self._streaming = keep_motion, None
         self.photo = read_portrait(photo if isinstance(photo, np.ndarray) else find_photo(photo), model, tracker)
         self.notes = faces_notes(photo_name(photo), self.photo.faces)
         self.renderer = s.renderer or ("warp" if model.has_heads else "decode")
@@ -157,7 +106,19 @@ class Transfer:
     @property
     def reads_first(self) -> bool:
         """Whether the whole driver is read before the first frame of the result."""
-        return self.given is None and not self.settings.streams
+        s = self.settings
+        centred = s.motion == "absolute" and self._directions is None
+        return self.given is None and (s.smooth > 0 or s.reference == "whole" or centred)
+
+    def calibrate(self) -> None:
+        """Choose the reference of a live driver again, among the frames that come now; from any thread."""
+        if self._streaming is not None:
+            self._streaming.calibrate()
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a live driver's reference is known."""
+        return self._streaming is not None and self._streaming.known
 
     def frames(self, on_read: Callable[[int], None] = lambda frames: None) -> Frames:
         """The result, frame by frame.
@@ -178,25 +139,34 @@ class Transfer:
             frames = self._from_motion(recorder.motion(), recorder)
         else:
             frames = self._as_it_comes()
+        if self.source is not None and self.source.live:
+            return (yield from frames)
         with closing(prefetch(frames, 2 * BATCH)) as ahead:
             return (yield from ahead)
 
     def _as_it_comes(self) -> Generator[Frame, None, Outcome]:
-        """One pass: every batch of the driver is drawn as soon as it is encoded."""
-        recorder, adjust = MotionRecorder(self.model, self.rate), self._adjustment()
-        for batch in self._watch(self.settings.size if self.show_driver else 0):
-            unknown = recorder.reference_pose is None
-            steps = recorder.add(batch)
-            notes = self._pose_notes(recorder.reference_pose) if unknown else ()
-            pictures = (frame.picture for frame in batch)
-            yield from self._draw(steps, *adjust(steps), pictures, notes)
-        return Outcome(recorder.motion(), recorder.reference_pose)
+        """One pass: every batch of the driver is drawn as soon as it is encoded, and the reference is known."""
+        recorder, adjust = MotionRecorder(self.model, self.rate, self.keep_motion), self._adjustment()
+        s, pose = self.settings, None
+        streaming = self._streaming = Streaming(recorder, s.reference, self._choose, self.source.live)
+        offset = np.zeros(self.model.latent_dim, np.float32), np.zeros(4, np.float32)
+        for passage in streaming.passages(self._watch(s.size if self.show_driver else 0)):
+            steps, notes = passage.steps, ()
+            if (motion := passage.chosen) is not None:
+                pose = self._reference_pose(motion)
+                notes = self._reference_notes(motion) + self._pose_notes(pose)
+                offset = self._offset(motion) if s.motion == "absolute" else offset
+            moved = replace(steps, deltas=steps.deltas + offset[0], placement=steps.placement + offset[1])
+            moved = replace(moved, found=moved.found & (not passage.rests))
+            yield from self._draw(steps, *adjust(moved), iter(passage.pictures), notes)
+        motion = recorder.motion() if self.keep_motion and recorder.reference_pose is not None else None
+        return Outcome(motion, streaming.lost, pose)
 
     def _from_motion(self, motion: Motion, recorder: MotionRecorder | None) -> Generator[Frame, None, Outcome]:
         """From a whole motion. recorder: what it was read with, where there are pictures of the driver to show."""
         s = self.settings
-        motion = motion.relative_to(choose_reference(motion, s.reference, self.photo.z, self._read))
-        pose = motion.pose[motion.found].mean(0) if s.motion == "absolute" else motion.pose[motion.reference]
+        motion = motion.relative_to(self._choose(motion))
+        pose = self._reference_pose(motion)
         notes = self._reference_notes(motion) + self._pose_notes(pose)
         moved, adjust = motion.smooth(s.smooth), self._adjustment()
         both = [shaking(self.model, m.deltas, m.placement) for m in (motion, moved)] if s.smooth else None
@@ -206,7 +176,14 @@ class Transfer:
                 part = slice(at, at + BATCH)
                 yield from self._draw(motion.steps(part), *adjust(moved.steps(part)), pictures, notes)
                 notes = ()
-        return Outcome(motion, pose, both and tuple(both))
+        return Outcome(motion, motion.lost, pose, both and tuple(both))
+
+    def _choose(self, motion: Motion) -> int:
+        return choose_reference(motion, self.settings.reference, self.photo.z, self._read)
+
+    def _reference_pose(self, motion: Motion) -> np.ndarray:
+        absolute = self.settings.motion == "absolute"
+        return motion.pose[motion.found].mean(0) if absolute else motion.pose[motion.reference]
 
     def _adjustment(self) -> Adjustment:
         return Adjustment(self.settings, self._directions, self._read)
@@ -220,12 +197,15 @@ class Transfer:
         """The motion that makes the photo look as the driver does; of no more than his mean where no heads can tell."""
         if not motion.heads.size or self._directions is None:
             return motion.centred()
-        at = motion.reference
-        offset = delta_to(self.model, self._directions, self.photo.z, motion.heads[at])
-        placement = motion.placement.copy()
+        deltas, placement = self._offset(motion)
+        return replace(motion, deltas=motion.deltas + deltas, placement=motion.placement + placement)
+
+    def _offset(self, motion: Motion) -> tuple[np.ndarray, np.ndarray]:
+        """What brings the photo to the driver's reference frame: delta (D,) and placement (4,)."""
+        at, placement = motion.reference, np.zeros(4, np.float32)
         if self.model.framing.follow:
-            placement[:, 3] += np.radians(motion.pose[at, 2] - self.photo.pose[2])
-        return replace(motion, deltas=motion.deltas + offset, placement=placement)
+            placement[3] = np.radians(motion.pose[at, 2] - self.photo.pose[2])
+        return delta_to(self.model, self._directions, self.photo.z, motion.heads[at]), placement
 
     def _draw(
         self, steps: Steps, deltas: np.ndarray, placement: np.ndarray, pictures: Iterator, notes: tuple[Note, ...]
@@ -248,7 +228,8 @@ class Transfer:
                 yield crop_picture(frame.image, crop, self.settings.size)
 
     def _reference_notes(self, motion: Motion) -> tuple[Note, ...]:
-        if self.settings.motion == "absolute" or self.settings.reference != "best" or not motion.heads.size:
+        by_likeness = self.settings.reference in ("best", "whole")
+        if self.settings.motion == "absolute" or not by_likeness or not motion.heads.size:
             return ()
         best = nearest(motion.heads, self._read, motion.found)
         return reference_notes(best.frame, motion.times[best.frame], best.degrees, best.expression)

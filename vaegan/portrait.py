@@ -131,9 +131,10 @@ class DriverFrame:
 def watch(source: Source, model: FaceModel, tracker: FaceTracker, picture_size: int = 0) -> Iterator[list[DriverFrame]]:
     """Track, crop and encode a driver, a batch of frames at a time; each picture is dropped once it is cropped.
 
-    With a fixed framing the face is tracked on all the same, to know where it is lost.
+    With a fixed framing the face is tracked on all the same, to know where it is lost. Frames of a live source are
+    looked at one by one.
     picture_size: side in px of DriverFrame.picture; 0 for none
-    Raises UserError when no frame shows a face.
+    Raises UserError when no frame shows a face, unless the source is live.
     """
     cropper = FaceCropper(tracker, model.framing, model.size)
 
@@ -142,10 +143,10 @@ def watch(source: Source, model: FaceModel, tracker: FaceTracker, picture_size: 
         picture = crop_picture(frame.image, cropper.crop, picture_size) if picture_size else None
         return frame.time, face, cropper.crop, crop, picture
 
-    portrait, count = None, 0
+    portrait, count, batch_size = None, 0, 1 if source.live else BATCH
     with closing(source.frames()) as frames:
         looked = map(look, frames)
-        while batch := list(islice(looked, BATCH)):
+        while batch := list(islice(looked, batch_size)):
             crops = [crop for _, _, _, crop, _ in batch if crop is not None]
             z = iter(encode_crops(model, np.stack(crops)) if crops else ())
             done = []
@@ -155,7 +156,7 @@ def watch(source: Source, model: FaceModel, tracker: FaceTracker, picture_size: 
                 done.append(DriverFrame(time, face is not None, portrait, picture))
             count += len(batch)
             yield done
-    if portrait is None:
+    if portrait is None and not source.live:
         raise UserError(
             f"{source.name}: no face found in its {count} frames; use a driver that shows one face, well lit"
         )

@@ -111,16 +111,17 @@ def choose_reference(
     """The number of the frame that shall show the photo as it is.
 
     "first": the first frame with a face
-    "best": the frame nearest to the photo in pose and expression, by what the model's heads read off it and off the
-        photo, photo_heads (READINGS,). Without heads: nearest to photo_latent (D,) once the clip's mean is taken off,
-        which is about what the driver's identity adds. A motion of which it is not known what the heads read, such
+    "best", "whole": the frame nearest to the photo in pose and expression, by what the model's heads read off it and
+        off the photo, photo_heads (READINGS,); who streams gives the first seconds alone for "best". Without heads:
+        nearest to photo_latent (D,) once the clip's mean is taken off, which is about what the driver's identity adds.
+        A motion of which it is not known what the heads read, such
         as one made from words, keeps the reference that it has.
     an int: that frame
     Raises UserError for a frame that does not exist or shows no face.
     """
     if reference == "first":
         return int(np.argmax(motion.found))
-    if reference == "best":
+    if reference in ("best", "whole"):
         if photo_heads is not None and photo_heads.size:
             return nearest(motion.heads, photo_heads, motion.found).frame if motion.heads.size else motion.reference
         if photo_latent is None:
@@ -128,9 +129,9 @@ def choose_reference(
         distance = np.linalg.norm(motion.centred().deltas - photo_latent, axis=1)
         return int(np.argmin(np.where(motion.found, distance, np.inf)))
     if not isinstance(reference, int):
-        raise UserError(f"reference {reference!r} is not known: use first, best or the number of a frame")
+        raise UserError(f"reference {reference!r} is not known: use best, first, whole or the number of a frame")
     if not 0 <= reference < len(motion):
         raise UserError(f"reference frame {reference} does not exist: the driver's frames are 0 to {len(motion) - 1}")
     if not motion.found[reference]:
-        raise UserError(f"reference frame {reference} shows no face: choose another, or use first or best")
+        raise UserError(f"reference frame {reference} shows no face: choose another, or use best")
     return reference

@@ -20,8 +20,8 @@ class TransferSettings:
     motion: "relative": z_p + (z_t - z_ref); "absolute": the photo takes on the driver's own pose and expression, as the
         model's heads read them; without heads z_p + (z_t - mean of the clip's z), since the latent has no part that
         is identity alone, so that the clip's mean stands for it
-    reference: "first", "best" or a frame's number, see vaegan.reference; None: best,
-        but first for frames handed in, which come one by one
+    reference: "first", "best" (of the driver's first 2 s with a face), "whole" (the best of the whole driver) or a
+        frame's number, see vaegan.reference; None: best, but first for frames handed in, which come one by one
     strength: factor of the motion; smooth: 0..1, see Motion.smooth
     pose, expression, mouth, eyes: 0..2, factors of parts of the motion; mouth and eyes are parts of the expression
     start, end: seconds of the driver; fps: frames per second of the result (None: the driver's)
@@ -72,8 +72,3 @@ class TransferSettings:
         e = self.expression
         factors = dict(zip(PARTS, (self.pose, e, e * self.mouth, e * self.eyes), strict=True))
         return factors if set(factors.values()) != {1.0} else {}
-
-    @property
-    def streams(self) -> bool:
-        """Whether a frame of the result depends on no later frame of the driver."""
-        return self.motion == "relative" and self.reference == "first" and self.smooth == 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import time as clock
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from queue import Empty, Queue
-from threading import Event, Thread
+from threading import Condition, Event, Thread
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -34,6 +35,7 @@ class Source(Protocol):
     name: for messages; rate: frames per second; expected: about how many frames, None where not known
     path: the file or folder, None where there is none; has_audio: whether it has sound
     repeats: whether `frames` gives the same frames again
+    live: whether frames come in their own time, so that each is to be drawn at once
     """
 
     name: str
@@ -42,6 +44,7 @@ class Source(Protocol):
     path: Path | None
     has_audio: bool
     repeats: bool
+    live: bool
 
     def frames(self) -> Generator[TimedPicture]:
         """The frames, in order; close it to stop early. Raises UserError for what cannot be read."""
@@ -55,7 +58,7 @@ class VideoSource:
     Raises UserError when it cannot be read.
     """
 
-    repeats = True
+    repeats, live = True, False
 
     def __init__(self, path: str | Path, start: float = 0.0, end: float | None = None, fps: Fraction | None = None):
         reader = _reader(path, start, end, fps)
@@ -82,7 +85,7 @@ class FrameSource:
     start, end: seconds, what lies outside is left out; fps: their rate
     """
 
-    path, has_audio, expected, repeats = None, False, None, False
+    path, has_audio, expected, repeats, live = None, False, None, False, False
 
     def __init__(
         self,
@@ -102,13 +105,67 @@ class FrameSource:
                 yield TimedPicture(time, rgb_array(image))
 
 
+class LiveSource:
+    """Frames that are handed in as they happen, from any thread: only the newest waits.
+
+    Who takes them too slowly loses frames, never time. name: for messages; rate: about how many a second
+    dropped: how many frames were never taken; last_taken: time of the last that was, and when it was handed in, in
+    seconds of `time.monotonic`
+    """
+
+    path, has_audio, expected, repeats, live = None, False, None, False, True
+
+    def __init__(self, name: str = "the frames handed in", rate: Fraction = HANDED_IN_FPS) -> None:
+        self.name, self.rate = name, rate
+        self.dropped, self.last_taken = 0, (-math.inf, -math.inf)
+        self._next: TimedPicture | None = None
+        self._handed_in = -math.inf
+        self._last, self._ended = -math.inf, False
+        self._changed = Condition()
+
+    def put(self, image: np.ndarray, time: float | None = None) -> float:
+        """Hand in a frame, uint8 (H, W, 3), at once; one that still waits is dropped.
+
+        time: seconds, by default those of `time.monotonic`; one that does not rise is dropped itself. Returns it.
+        Raises ValueError for another kind of array.
+        """
+        now = clock.monotonic()
+        picture = TimedPicture(now if time is None else time, rgb_array(image))
+        with self._changed:
+            if picture.time <= self._last:
+                self.dropped += 1
+                return picture.time
+            self.dropped += self._next is not None
+            self._next, self._last, self._handed_in = picture, picture.time, now
+            self._changed.notify_all()
+        return picture.time
+
+    def end(self) -> None:
+        """No frame will come any more."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def frames(self) -> Generator[TimedPicture]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._next is not None or self._ended)
+                if self._next is None:
+                    return
+                picture, self._next = self._next, None
+                self.last_taken = picture.time, self._handed_in
+            yield picture
+
+
 def open_source(
-    driver: str | Path | Iterable[tuple[float, np.ndarray]],
+    driver: str | Path | LiveSource | Iterable[tuple[float, np.ndarray]],
     start: float = 0.0,
     end: float | None = None,
     fps: Fraction | None = None,
 ) -> Source:
     """The source of a driver: a video, a folder of pictures or an iterator of (time, image). Raises UserError."""
+    if isinstance(driver, LiveSource):
+        return driver
     kind = VideoSource if isinstance(driver, (str, Path)) else FrameSource
     return kind(driver, start, end, fps)
 

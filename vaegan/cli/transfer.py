@@ -22,10 +22,10 @@ Device = Enum("Device", {n: n for n in ("auto", "cpu", "cuda", "mps")}, type=str
 
 
 def _reference(text: str) -> str | int:
-    if text in ("first", "best"):
+    if text in ("best", "first", "whole"):
         return text
     if not text.isdigit():
-        raise typer.BadParameter(f"{text!r} is none of: first, best, the number of a frame")
+        raise typer.BadParameter(f"{text!r} is none of: best, first, whole, the number of a frame")
     return int(text)
 
 
@@ -80,9 +80,10 @@ def transfer(
         str | None,
         typer.Option(
             parser=_reference,
-            metavar="best|first|FRAME",
-            help="The driver's frame that counts as no motion: the one most like the photo, "
-            "the first with a face, or a number, counted from 0 at --start.",
+            metavar="best|first|whole|FRAME",
+            help="The driver's frame that counts as no motion: the one most like the photo among the first 2 s, "
+            "the first with a face, the one most like the photo of the whole driver, which is read before the first "
+            "frame is drawn, or a number, counted from 0 at --start.",
             show_default="best",
             rich_help_panel="Motion",
         ),
