@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from vaegan.errors import UserError
 from vaegan.media.files import atomic_path, input_file, reason
+from vaegan.media.statement import picture_options
 
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _WRITE_FORMATS = {
@@ -65,19 +66,21 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
         return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
 
 
-def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
+def write_image(path: str | os.PathLike, image: np.ndarray, comment: str | None = None) -> None:
     """Write uint8 (H, W, 3) RGB to `path`, whole or not at all; the ending says the format (see IMAGE_SUFFIXES).
+
+    comment: what the file is to say of itself, see `vaegan.media.statement`
 
     Raises:
         UserError: the ending is not known, or the file cannot be written there.
     """
     suffix = Path(path).suffix.lower()
-    data = encode_image(image, suffix, name=str(path))
+    data = encode_image(image, suffix, str(path), comment)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
-def encode_image(image: np.ndarray, suffix: str = ".png", name: str = "picture") -> bytes:
+def encode_image(image: np.ndarray, suffix: str = ".png", name: str = "picture", comment: str | None = None) -> bytes:
     """The bytes of a picture file of the format that `suffix` says; `image`: uint8 (H, W, 3) RGB.
 
     Raises:
@@ -89,6 +92,8 @@ def encode_image(image: np.ndarray, suffix: str = ".png", name: str = "picture")
             f"{name}: do not know how to write {suffix or 'a name without an ending'} pictures; use {known}"
         )
     form, options = _WRITE_FORMATS[suffix]
+    if comment is not None:
+        options = options | picture_options(form, comment)
     picture, buffer = Image.fromarray(rgb_array(image)), io.BytesIO()
     try:
         picture.save(buffer, form, **options)

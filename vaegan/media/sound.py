@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import av
+import numpy as np
 
 from vaegan.media.container import clock, decode, first_time, from_time, open_media
 from vaegan.media.files import reason
@@ -15,15 +16,20 @@ _COPIED = {
     ".mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"},
     ".m4v": {"aac", "ac3", "eac3", "alac"},
     ".mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"},
+    ".webm": {"opus", "vorbis"},
     ".mkv": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "vorbis", "flac", "pcm_s16le", "pcm_s24le"},
 }
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 # A decoder needs the packet before the first that is heard; the container marks it as not to be played.
 _LEAD_SECONDS = 0.05
 
 
 class Sound:
-    """Feeds the sound of a file, from `start` s to `end` s after its first picture, into an output container."""
+    """Feeds the sound of a file, from `start` s to `end` s after its first picture, into an output container.
+
+    speed: 0.5 to 2, how much faster than it is, at the same pitch
+    """
 
     def __init__(
         self,
@@ -32,10 +38,12 @@ class Sound:
         end: float | None,
         output: av.container.OutputContainer,
         suffix: str,
+        speed: float = 1.0,
     ):
         """Add the stream to `output`, before its first packet; where `path` has no sound, `present` is False."""
         self._path, self._output = path, output
-        self._length = float("inf") if end is None else end - start
+        self._length = float("inf") if end is None else end - start  # s of the source
+        self._speed = speed
         self._source = open_media(path)
         streams = [s for s in self._source.streams.audio if s.codec_context is not None]
         self.present = bool(streams)
@@ -49,19 +57,20 @@ class Sound:
         self._index = (best if best in streams else streams[0]).index
         self._begin = first_time(self._source, path) + start
         template = self._source.streams[self._index]
-        if template.codec_context.codec.canonical_name in _COPIED[suffix]:
+        if speed == 1 and template.codec_context.codec.canonical_name in _COPIED[suffix]:
             self._stream = output.add_stream_from_template(template)
             self._pieces = self._copied()
         else:
+            encoder, rates = ("libopus", _OPUS_RATES) if suffix == ".webm" else ("aac", _AAC_RATES)
             rate = template.codec_context.sample_rate
-            rate = rate if rate in _AAC_RATES else 48000
+            rate = rate if rate in rates else 48000
             layout = "mono" if template.codec_context.layout.nb_channels == 1 else "stereo"
-            self._stream = output.add_stream("aac", rate=rate, layout=layout, bit_rate=192_000)
+            self._stream = output.add_stream(encoder, rate=rate, layout=layout, bit_rate=192_000)
             self._pieces = self._transcoded(rate, layout)
 
     def feed(self, until: float) -> None:
         """Write what is to be heard before `until` s of the output."""
-        until = min(until, self._length)
+        until = min(until, self._length / self._speed)
         while True:
             self._next = self._next or next(self._pieces, None)
             if self._next is None or self._next[0] >= until:
@@ -106,7 +115,8 @@ class Sound:
             return stream, decode(container, stream, damage)
 
         resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-        position = None
+        tempo = None if self._speed == 1 else _Tempo(self._speed, rate, layout)
+        position = written = None
         for frame in from_time(self._path, self._begin, read, damage):
             if position is None:
                 position = round(((clock(frame) or 0.0) - self._begin) * rate)
@@ -117,16 +127,62 @@ class Sound:
                 first = max(0, -position)
                 last = count if self._length == float("inf") else min(count, round(self._length * rate) - position)
                 if first < last:
-                    part = av.AudioFrame.from_ndarray(samples[:, first:last].copy(), format="fltp", layout=layout)
-                    part.sample_rate, part.time_base, part.pts = rate, Fraction(1, rate), position + first
-                    yield (position + first) / rate, self._stream.encode(part)
+                    part, at = samples[:, first:last], position + first
+                    if tempo is not None:
+                        written = round(at / self._speed) if written is None else written
+                        part, at = tempo.push(part), written
+                        written += part.shape[1]
+                    yield at / rate, self._encoded(part, at, rate, layout)
                 position += count
+        if tempo is not None and written is not None:
+            yield written / rate, self._encoded(tempo.rest(), written, rate, layout)
         if damage:
             self._lost(damage[0])
+
+    def _encoded(self, samples: np.ndarray, at: int, rate: int, layout: str) -> list[av.Packet]:
+        """Packets of float32 (channels, N) that begin at sample `at` of the output."""
+        if not samples.shape[1]:
+            return []
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), at
+        return self._stream.encode(frame)
 
     def _lost(self, error: Exception | str) -> None:
         why = error if isinstance(error, str) else reason(error)
         warnings.warn(f"{self._path}: part of its sound cannot be read ({why}) and is missing", stacklevel=3)
+
+
+class _Tempo:
+    """Samples float32 (channels, N), made faster or slower at the same pitch by FFmpeg's atempo."""
+
+    def __init__(self, speed: float, rate: int, layout: str):
+        self.rate, self.layout, self.channels = rate, layout, 1 if layout == "mono" else 2
+        self.graph = av.filter.Graph()
+        source = self.graph.add_abuffer(sample_rate=rate, format="fltp", layout=layout, time_base=Fraction(1, rate))
+        tempo, sink = self.graph.add("atempo", str(speed)), self.graph.add("abuffersink")
+        source.link_to(tempo)
+        tempo.link_to(sink)
+        self.graph.configure()
+        self.given = 0
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=self.layout)
+        frame.sample_rate, frame.time_base, frame.pts = self.rate, Fraction(1, self.rate), self.given
+        self.given += samples.shape[1]
+        self.graph.push(frame)
+        return self._ready()
+
+    def rest(self) -> np.ndarray:
+        self.graph.push(None)
+        return self._ready()
+
+    def _ready(self) -> np.ndarray:
+        pieces = [np.zeros((self.channels, 0), np.float32)]
+        while True:
+            try:
+                pieces.append(self.graph.pull().to_ndarray())
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return np.concatenate(pieces, 1)
 
 
 def sound_state(path: str | os.PathLike) -> str:
