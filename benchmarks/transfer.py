@@ -114,7 +114,7 @@ def measure(photo: str, driver: Path, model: str, output: Path, renderer: str | 
     stages = Stages()
     run = Transfer(photo, driver, load(model, "cpu"), TransferSettings(renderer=renderer, view=view))
     early = first = None
-    with VideoWriter(output, run.view.width, run.view.height, run.rate, audio_from=driver) as writer:
+    with VideoWriter(output, run.width, run.height, run.rate, audio_from=driver) as writer:
         for frame in run.frames():
             first = first or time.perf_counter()
             writer.write(frame.image)
@@ -126,7 +126,7 @@ def measure(photo: str, driver: Path, model: str, output: Path, renderer: str | 
     rate = (writer.count - 1) / took
     print(f"steady state: {rate:.1f} frames/s over {writer.count} frames ({run.tracker.name} tracker)")
     shown = ", ".join(f"{name} {1000 * spent / writer.count:.1f}" for name, spent in stages.seconds.items() if spent)
-    print(f"{run.view.width}x{run.view.height} px; ms a frame: {shown}")
+    print(f"{run.width}x{run.height} px; ms a frame: {shown}")
     if early:
         print(f"peak memory: {early:.0f} MB after 10 s, {end:.0f} MB after {frame.time:.0f} s ({end / early - 1:+.1%})")
 

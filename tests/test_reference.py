@@ -92,8 +92,8 @@ def test_a_motion_file_is_measured_from_the_same_frame_as_its_driver(driver, mod
 @pytest.mark.parametrize("name", ["turning", "smiling"])
 def test_absolute_motion_shows_the_drivers_own_pose_and_expression_after_half_a_second(model, photo, name):
     run = Transfer("sample", name, model, TransferSettings(motion="absolute", view="crop"), FaceTracker("own"))
-    given, taken, real = [], [], run._renderer.render
-    run._renderer.render = lambda deltas, placement: given.append(deltas) or real(deltas, placement)
+    given, taken, real = [], [], run.stage.renderer.render
+    run.stage.renderer.render = lambda deltas, placement: given.append(deltas) or real(deltas, placement)
     for frame in run.frames():
         taken.append(frame.crop)
     driver = Motion.load(shipped_motions("motion64")[name])

@@ -15,7 +15,7 @@ FLOORS = (
     "errors config networks losses pca ema tensors media faces.geometry faces.regions jobs reports",
     "folder model portrait reference smoothing sources critics faces samples",
     "motion motion_file directions keyframes render data",
-    "adjust settings pipeline frames streaming live notes storyboard evaluation training tracker_training",
+    "adjust settings stage pipeline frames streaming live notes storyboard evaluation training tracker_training",
     "job interpolation",
     "cli app",
 )

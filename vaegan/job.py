@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoWriter, check_output, write_image
-from vaegan.notes import Note, size_notes
+import numpy as np
+
+from vaegan.errors import UserError
+from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ResultWriter, check_output, write_image
+from vaegan.media.statement import statement
+from vaegan.media.writer import QUALITY
+from vaegan.notes import Note, quality_notes, size_notes, sound_notes
 from vaegan.pipeline import Transfer, choose_device
+from vaegan.render.extent import CROP_SIZE
 from vaegan.samples import find_driver, find_photo
 from vaegan.settings import PARTS, TransferSettings
 from vaegan.storyboard import Storyboard
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from vaegan.faces.tracker import FaceTracker
+    from vaegan.frames import Outcome
     from vaegan.model import FaceModel
-    from vaegan.pipeline import Outcome
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,15 @@ def transfer(
     start: float = 0.0,
     end: float | None = None,
     fps: Fraction | float | None = None,
-    size: int = 256,
+    speed: float = 1.0,
+    size: int | None = None,
+    aspect: str | None = None,
+    quality: int = QUALITY,
     renderer: str | None = None,
     view: str | None = None,
     refiner: str = "warp",
     no_audio: bool = False,
+    no_label: bool = False,
     compare: bool = False,
     storyboard: str | Path | None = None,
     save_motion: str | Path | None = None,
@@ -85,8 +93,9 @@ def transfer(
 
     photo, driver: files, or names of what ships; output: None: PHOTO_DRIVER.mp4 in this folder
     model: a loaded one, a shipped name or a model folder, loaded onto `device`
-    motion, reference, strength, smooth, pose, expression, mouth, eyes, start, end, fps, size, renderer, view, refiner:
-        see `vaegan.settings.TransferSettings`
+    motion, reference, strength, smooth, pose, expression, mouth, eyes, start, end, fps, speed, size, aspect, renderer,
+        view, refiner: see `vaegan.settings.TransferSettings`; with compare, size is that of each picture
+    quality: 1 to 100, of the video; no_label: leave out the words that tell who sees it that it is synthetic
     no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
     storyboard, save_motion, report: also write one picture (driver over result), the motion, a page of figures
     dry_run: check everything and say what would be done, in Result.plan
@@ -95,8 +104,13 @@ def transfer(
     Raises UserError for what the user can mend; no file is left half written.
     """
     parts = {"pose": pose, "expression": expression, "mouth": mouth, "eyes": eyes}
-    shown = {"size": size, "renderer": renderer, "view": view, "refiner": refiner}
-    settings = TransferSettings(motion, reference, strength, smooth, **parts, start=start, end=end, fps=fps, **shown)
+    timed = {"start": start, "end": end, "fps": fps, "speed": speed}
+    shown = {"size": size, "aspect": aspect, "renderer": renderer, "view": view, "refiner": refiner}
+    settings = TransferSettings(motion, reference, strength, smooth, **parts, **timed, **shown)
+    if compare and aspect is not None:
+        raise UserError("aspect does not go with compare, which shows squares: leave one of them out")
+    if not 1 <= quality <= 100:
+        raise UserError(f"quality {quality} is out of range: use 1 to 100")
     photo = find_photo(photo)
     output = Path(output or f"{photo.stem}_{Path(driver).resolve().stem}.mp4")
     if isinstance(model, (str, Path)):
@@ -112,10 +126,13 @@ def transfer(
         tracker,
         show_driver=shown,
         keep_motion=save_motion is not None or report is not None,
+        crop_size=(size or CROP_SIZE) if compare else None,
     )
-    audio = run.has_audio and not no_audio
-    width, height = (size * (3 if run.show_driver else 2), size) if compare else (run.view.width, run.view.height)
-    for note in (*run.notes, *size_notes(width, height)):
+    suffix = "" if output.is_dir() else output.suffix.lower()
+    lost_sound = sound_notes(suffix, speed) if run.has_audio and not no_audio else ()
+    audio = run.has_audio and not no_audio and not lost_sound
+    width, height, faces = _compared(run) if compare else (run.width, run.height, run.stage.faces)
+    for note in (*run.notes, *size_notes(width, height), *lost_sound, *quality_notes(suffix, quality)):
         on_note(note)
     result = Result(_plan(photo, driver, files, run, f"{width}x{height}", audio), width, height, run.rate, audio)
     if dry_run:
@@ -123,17 +140,21 @@ def transfer(
 
     board = Storyboard()
     measure = _measure(run) if report is not None else None
-    video = VideoWriter(output, width, height, run.rate, driver if audio else None, start, end)
+    sound = {"audio_from": driver if audio else None, "audio_end": end, "audio_speed": speed}
+    video = ResultWriter(output, width, height, run.rate, run.model.id, faces, not no_label, quality=quality, **sound)
     began = time.perf_counter()
-    done, total = 0, run.expected and run.expected * (2 if run.reads_first else 1)
+    done = 0
 
     def advance(frames: int) -> None:
         nonlocal done
         done += frames
-        on_progress(done, total)
+        on_progress(done, run.steps)
 
-    with video, closing(run.frames(on_read=advance)) as frames:
+    with closing(run.frames(on_read=advance)) as frames, ExitStack() as stack:
         for frame in frames:
+            if not video.count:
+                video.audio_start = run.began
+                stack.enter_context(video)
             for note in frame.notes:
                 on_note(note)
             video.write(run.compare(frame) if compare else frame.image)
@@ -145,10 +166,10 @@ def transfer(
         outcome = frames.outcome()
     seconds = time.perf_counter() - began
     if storyboard is not None:
-        write_image(storyboard, board.image())
+        write_image(storyboard, board.image(not no_label), statement(run.model.id))
     if save_motion is not None:
         outcome.motion.save(save_motion)
-    figures = [] if measure is None else _report(measure, outcome, run, driver, board.image(), Path(report))
+    figures = [] if measure is None else _report(measure, outcome, run, driver, board.image(not no_label), Path(report))
     return replace(result, files=files, frames=video.count, lost=outcome.lost, seconds=seconds, figures=figures)
 
 
@@ -160,6 +181,13 @@ def load(model: str | Path, device: str = "auto") -> FaceModel:
 
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     return load_model(model, device=choose_device(device))
+
+
+def _compared(run: Transfer) -> tuple[int, int, list[np.ndarray]]:
+    """Width and height of photo, driver where there is one, and result side by side, and the faces in the result."""
+    side, count = run.stage.crop_size, 3 if run.show_driver else 2
+    mesh = run.stage.renderer.shown.to_crop(np.asarray(run.photo.mesh, float)[:, :2], side)
+    return count * side, side, [mesh + np.array([(count - 1) * side, 0])]
 
 
 def _check_outputs(
@@ -184,7 +212,7 @@ def _plan(
     s = run.settings
     count = "an unknown number of" if run.expected is None else f"about {run.expected}"
     changes = {"strength": s.strength != 1, "smooth": s.smooth, **{part: getattr(s, part) != 1 for part in PARTS}}
-    changes |= {"start": s.start, "end": s.end is not None}
+    changes |= {"start": s.start, "end": s.end is not None, "speed": s.speed != 1}
     told = "".join(f", {name} {getattr(s, name):g}" for name, changed in changes.items() if changed)
     source = f", reference {s.reference}" if s.motion == "relative" else ""
     refined = f", refiner {s.refiner}" if run.renderer == "warp" else ""

@@ -113,12 +113,12 @@ class LiveSession:
     @property
     def width(self) -> int:
         """Of the result, px."""
-        return self.run.view.width
+        return self.run.width
 
     @property
     def height(self) -> int:
         """Of the result, px."""
-        return self.run.view.height
+        return self.run.height
 
     def __call__(self, image: np.ndarray, time: float | None = None) -> np.ndarray:
         """The photo as this frame of the driver, or one that came since, has it: uint8 (H, W, 3).

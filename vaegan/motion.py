@@ -17,7 +17,7 @@ from vaegan.faces.geometry import CropTransform
 from vaegan.motion_file import ARRAYS, HEADS, problem, read_motion, write_motion
 from vaegan.portrait import watch
 from vaegan.reference import READINGS, choose_reference, read_heads
-from vaegan.smoothing import gaussian
+from vaegan.smoothing import between, gaussian
 from vaegan.sources import VideoSource
 
 if TYPE_CHECKING:
@@ -169,14 +169,15 @@ class Motion:
         first = int(np.argmax(part["found"]))
         return replace(self, **part, reference=first).relative_to(first)
 
-    def resample(self, fps: Fraction) -> Motion:
-        """The same motion at another frame rate, in even steps, values interpolated."""
-        count = max(1, math.floor((self.times[-1] + 1 / float(self.fps)) * float(fps) + 1e-6))
+    def resample(self, fps: Fraction, speed: float = 1.0) -> Motion:
+        """The same motion at another frame rate, in even steps, `speed` times as fast; values interpolated."""
+        count = max(1, math.floor((self.times[-1] + 1 / float(self.fps)) / speed * float(fps) + 1e-6))
         times = np.arange(count) / float(fps)
-        if count == len(self) and np.allclose(times, self.times, atol=1e-4):
+        if speed == 1 and count == len(self) and np.allclose(times, self.times, atol=1e-4):
             return replace(self, times=times, fps=fps)
-        reference = int(np.clip(round(self.times[self.reference] * float(fps)), 0, count - 1))
-        return replace(self, **self._at(times), times=times, fps=fps, reference=reference).relative_to(reference)
+        reference = int(np.clip(round(self.times[self.reference] / speed * float(fps)), 0, count - 1))
+        values = self._at(times * speed)
+        return replace(self, **values, times=times, fps=fps, reference=reference).relative_to(reference)
 
     def only(self, part: str, directions: Directions | None = None) -> Motion:
         """Its `pose`, `expression`, `mouth` or `eyes` alone. directions: the model's; None where it ships."""
@@ -221,14 +222,13 @@ class Motion:
         )
 
     def _at(self, times: np.ndarray) -> dict[str, np.ndarray]:
-        """Values at other times: linear between frames, held at both ends; found as at the nearest frame."""
-        place = np.interp(times, self.times, np.arange(len(self)))
-        left = np.floor(place).astype(int)
-        right = np.minimum(left + 1, len(self) - 1)
-        weight = (place - left)[:, None].astype(np.float32)
-        values = {name: getattr(self, name) for name in VALUES}
-        values = {name: v[left] * (1 - weight) + v[right] * weight for name, v in values.items()}
-        return {**values, "found": self.found[np.rint(place).astype(int)]}
+        """Values at other times, see `vaegan.smoothing.between`; found as at the nearest frame."""
+        values = {name: between(self.times, getattr(self, name), times) for name in VALUES}
+        return {**values, "found": self.found[self.nearest(times)]}
+
+    def nearest(self, times: np.ndarray) -> np.ndarray:
+        """The frames nearest to some times: int (N,)."""
+        return np.rint(np.interp(times, self.times, np.arange(len(self)))).astype(int)
 
     def check_model(self, model_id: str, source: str = "this motion") -> None:
         """Raise UserError when the motion belongs to another model than `model_id`."""

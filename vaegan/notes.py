@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vaegan.media.writer import QUALITY, WITH_SOUND
+
 POSE_DEGREES = 15
 """Head pose may differ by this much between photo and reference frame before it is worth a word."""
 
@@ -18,8 +20,9 @@ EXPRESSIONS = ((1.3, "another"), (0.7, "a similar"), (0.0, "nearly the same"))
 class Note:
     """What is worth a line.
 
-    kind: "faces" (the photo shows several) | "size" (of the result) | "reference" (the driver's frame that was chosen)
-        | "pose" (photo and driver look different ways); text: one line
+    kind: "faces" (the photo shows several) | "size" (of the result) | "sound" (left out) | "quality" (not heeded)
+        | "reference" (the driver's frame that was chosen) | "pose" (photo and driver look different ways)
+    text: one line
     """
 
     kind: str
@@ -37,6 +40,24 @@ def size_notes(width: int, height: int) -> tuple[Note, ...]:
         return ()
     text = f"the result is {width}x{height} px, more than most players show: a smaller photo, or --view crop, helps"
     return (Note("size", text),)
+
+
+def sound_notes(suffix: str, speed: float) -> tuple[Note, ...]:
+    """A note where a driver's sound cannot come along: into such a file, or so much faster or slower."""
+    if suffix not in WITH_SOUND:
+        what = f"{suffix} holds no sound" if suffix else "a folder of frames holds no sound"
+        return (Note("sound", f"{what}: the driver's is left out; .mp4 has it"),)
+    if not 0.5 <= speed <= 2:
+        return (Note("sound", f"sound at {speed:g} times its speed is not understood, and left out"),)
+    return ()
+
+
+def quality_notes(suffix: str, quality: int) -> tuple[Note, ...]:
+    """A note where a file of that kind has but one quality, and another is asked for."""
+    if quality == QUALITY or suffix not in ("", ".gif"):
+        return ()
+    what = "PNG files have" if not suffix else "a GIF has"
+    return (Note("quality", f"{what} but one quality: --quality changes nothing"),)
 
 
 def reference_notes(frame: int, seconds: float, degrees: float, expression: float) -> tuple[Note, ...]:

@@ -20,11 +20,10 @@ from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.notes import Note, faces_notes, pose_notes, reference_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portrait, watch
 from vaegan.reference import choose_reference, delta_to, nearest, read_heads, shaking
-from vaegan.render import build_renderer
-from vaegan.render.view import build_view
 from vaegan.samples import find_driver, find_photo
 from vaegan.settings import TransferSettings
 from vaegan.sources import LiveSource, Source, open_source, prefetch
+from vaegan.stage import Stage
 from vaegan.streaming import Streaming
 
 if TYPE_CHECKING:
@@ -50,9 +49,11 @@ class Transfer:
         tracker: FaceTracker | None = None,
         show_driver: bool = False,
         keep_motion: bool = True,
+        crop_size: int | None = None,
     ) -> None:
         """photo: file, shipped name, or uint8 (H, W, 3); show_driver: give Frame.driver
         keep_motion: give Outcome.motion, which takes 1.1 kB a frame
+        crop_size: side of Frame.crop in px; None: 256, and in the crop view what is shown
 
         Raises UserError for everything that can be told before the first frame.
         """
@@ -71,23 +72,26 @@ class Transfer:
         if isinstance(opened, Motion):
             self.given, self.source, self.rate, self.expected = opened, None, opened.fps, len(opened)
         else:
-            self.given, self.source, self.rate, self.expected = None, opened, opened.rate, opened.expected
+            self.given, self.source, self.rate = None, opened, s.fps or opened.rate
+            if opened.live and s.speed != 1:
+                raise UserError("speed does not go with a live driver, which comes at its own: leave it out")
+            grown = float(self.rate / opened.rate) / s.speed if self._between else 1.0
+            self.expected = None if opened.expected is None else max(1, round(opened.expected * grown))
         self.show_driver = show_driver and self.source is not None and (self.source.repeats or not self.reads_first)
         self.keep_motion, self._streaming = keep_motion, None
         self.photo = read_portrait(photo if isinstance(photo, np.ndarray) else find_photo(photo), model, tracker)
         self.notes = faces_notes(photo_name(photo), self.photo.faces)
-        self.renderer = s.renderer or ("warp" if model.has_heads else "decode")
-        self.view_name = s.view or ("full" if self.renderer == "warp" else "crop")
-        self.view = build_view(self.view_name, s.size, self.photo, model.framing.scale)
-        refiner = None if s.refiner == "none" else s.refiner
-        self._renderer = build_renderer(self.renderer, model, self.photo, s.size, self.view, refiner)
+        self.stage = Stage(self.photo, model, s, crop_size)
+        self.renderer, self.view_name = self.stage.renderer_name, self.stage.view_name
 
     def _open(self, driver: Driver) -> Motion | Source:
         s = self.settings
         if isinstance(driver, (str, Path)):
             driver = find_driver(driver, self.model.name)
             if driver.suffix.lower() != ".motion":
-                return open_source(driver, s.start, s.end, s.fps)
+                source = open_source(driver, s.start, s.end)
+                fewer = s.speed == 1 and s.fps is not None and s.fps < source.rate
+                return open_source(driver, s.start, s.end, s.fps) if fewer else source
             motion = Motion.load(driver)
             motion.check_model(self.model.id, str(driver))
         elif isinstance(driver, Motion):
@@ -97,18 +101,48 @@ class Transfer:
             return open_source(driver, s.start, s.end, s.fps)
         if s.start or s.end is not None:
             motion = motion.slice(s.start, s.end)
-        return motion.resample(s.fps or motion.fps)
+        return motion.resample(s.fps or motion.fps, s.speed)
+
+    @property
+    def width(self) -> int:
+        """Of Frame.image, px."""
+        return self.stage.width
+
+    @property
+    def height(self) -> int:
+        """Of Frame.image, px."""
+        return self.stage.height
 
     @property
     def has_audio(self) -> bool:
         return self.source is not None and self.source.has_audio
 
     @property
+    def began(self) -> float:
+        """Seconds of the driver at its first frame, once that is read."""
+        return getattr(self.source, "began", self.settings.start)
+
+    @property
     def reads_first(self) -> bool:
         """Whether the whole driver is read before the first frame of the result."""
         s = self.settings
         centred = s.motion == "absolute" and self._directions is None
-        return self.given is None and (s.smooth > 0 or s.reference == "whole" or centred)
+        ahead = s.smooth > 0 or s.reference == "whole" or centred or self._between
+        return self.given is None and ahead
+
+    @property
+    def _between(self) -> bool:
+        """Whether frames of the result lie between those of the driver."""
+        s = self.settings
+        faster = self.source is not None and self.source.path is not None and self.rate > self.source.rate
+        return self.source is not None and (s.speed != 1 or faster)
+
+    @property
+    def steps(self) -> int | None:
+        """About how many frames are read and drawn, where known."""
+        if self.expected is None or not self.reads_first:
+            return self.expected
+        return self.expected + self.source.expected
 
     def calibrate(self) -> None:
         """Choose the reference of a live driver again, among the frames that come now; from any thread."""
@@ -132,7 +166,7 @@ class Transfer:
         if self.given is not None:
             frames = self._from_motion(self.given, None)
         elif self.reads_first:
-            recorder = MotionRecorder(self.model, self.rate)
+            recorder = MotionRecorder(self.model, self.source.rate)
             for batch in self._watch(0):
                 recorder.add(batch)
                 on_read(len(batch))
@@ -146,11 +180,11 @@ class Transfer:
 
     def _as_it_comes(self) -> Generator[Frame, None, Outcome]:
         """One pass: every batch of the driver is drawn as soon as it is encoded, and the reference is known."""
-        recorder, adjust = MotionRecorder(self.model, self.rate, self.keep_motion), self._adjustment()
+        recorder, adjust = MotionRecorder(self.model, self.source.rate, self.keep_motion), self._adjustment()
         s, pose = self.settings, None
         streaming = self._streaming = Streaming(recorder, s.reference, self._choose, self.source.live)
         offset = np.zeros(self.model.latent_dim, np.float32), np.zeros(4, np.float32)
-        for passage in streaming.passages(self._watch(s.size if self.show_driver else 0)):
+        for passage in streaming.passages(self._watch(self.stage.crop_size if self.show_driver else 0)):
             steps, notes = passage.steps, ()
             if (motion := passage.chosen) is not None:
                 pose = self._reference_pose(motion)
@@ -168,10 +202,14 @@ class Transfer:
         motion = motion.relative_to(self._choose(motion))
         pose = self._reference_pose(motion)
         notes = self._reference_notes(motion) + self._pose_notes(pose)
+        shown = np.arange(len(motion))
+        if self._between:
+            taken, motion = motion, motion.resample(self.rate, s.speed)
+            shown = taken.nearest(motion.times * s.speed)
         moved, adjust = motion.smooth(s.smooth), self._adjustment()
         both = [shaking(self.model, m.deltas, m.placement) for m in (motion, moved)] if s.smooth else None
         moved = self._absolute(moved) if s.motion == "absolute" else moved
-        with closing(self._pictures(recorder)) as pictures:
+        with closing(self._pictures(recorder, shown)) as pictures:
             for at in range(0, len(motion), BATCH):
                 part = slice(at, at + BATCH)
                 yield from self._draw(motion.steps(part), *adjust(moved.steps(part)), pictures, notes)
@@ -210,7 +248,7 @@ class Transfer:
     def _draw(
         self, steps: Steps, deltas: np.ndarray, placement: np.ndarray, pictures: Iterator, notes: tuple[Note, ...]
     ) -> Iterator[Frame]:
-        for i, drawn in enumerate(self._renderer.render(deltas, placement)):
+        for i, drawn in enumerate(self.stage.draw(deltas, placement)):
             found = bool(steps.found[i])
             pose = steps.pose[i] if found else None
             yield Frame(float(steps.times[i]), drawn.crop, drawn.image, found, pose, next(pictures, None), notes)
@@ -219,13 +257,15 @@ class Transfer:
     def _watch(self, picture_size: int) -> Iterator[list[DriverFrame]]:
         return watch(self.source, self.model, self.tracker, picture_size)
 
-    def _pictures(self, recorder: MotionRecorder | None) -> Generator[np.ndarray | None]:
-        """The driver once more, for people to look at, cropped as it was before."""
+    def _pictures(self, recorder: MotionRecorder | None, numbers: np.ndarray) -> Generator[np.ndarray | None]:
+        """The driver once more, for people to look at, cropped as it was before. numbers: which frames, rising."""
         if recorder is None or not self.show_driver:
             return
         with closing(self.source.frames()) as frames:
-            for frame, crop in zip(frames, recorder.crops(), strict=False):
-                yield crop_picture(frame.image, crop, self.settings.size)
+            counts = np.bincount(numbers)
+            for count, frame, crop in zip(counts, frames, recorder.crops(), strict=False):
+                if count:
+                    yield from [crop_picture(frame.image, crop, self.stage.crop_size)] * int(count)
 
     def _reference_notes(self, motion: Motion) -> tuple[Note, ...]:
         by_likeness = self.settings.reference in ("best", "whole")
@@ -243,11 +283,7 @@ class Transfer:
     def compare(self, frame: Frame) -> np.ndarray:
         """Crops of photo, driver (where there is one) and result side by side, uint8 (size, 2 or 3 times size, 3)."""
         driver = [] if frame.driver is None else [frame.driver]
-        return np.hstack([self._photo_picture, *driver, frame.crop])
-
-    @cached_property
-    def _photo_picture(self) -> np.ndarray:
-        return self._renderer.shown.crop(self.photo.image, self.settings.size)
+        return np.hstack([self.stage.photo_picture, *driver, frame.crop])
 
 
 def animate(

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from vaegan.errors import UserError
+from vaegan.render.extent import parse_aspect
 
 PARTS = ("pose", "expression", "mouth", "eyes")
 MOST = 2.0
 """The largest factor of a part."""
+
+MAX_SIZE = 4096
+"""Longest side in px that a result may be asked for: more is shown by few players."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,11 @@ class TransferSettings:
         frame's number, see vaegan.reference; None: best, but first for frames handed in, which come one by one
     strength: factor of the motion; smooth: 0..1, see Motion.smooth
     pose, expression, mouth, eyes: 0..2, factors of parts of the motion; mouth and eyes are parts of the expression
-    start, end: seconds of the driver; fps: frames per second of the result (None: the driver's)
-    size: side of the crop in px; the whole photo keeps its own size
+    start, end: seconds of the driver; fps: frames per second of the result (None: the driver's), speed: 0.1 to 10, how
+        much faster than the driver it goes; the motion is interpolated where the driver has no frame
+    size: longer side of the result in px (None: the photo's own; 256 for the crop)
+    aspect: shape of the result as "16:9" (None: the picture's own): the picture is cut, or extended by a blurred
+        border, and the face stays inside
     renderer: "warp": the photo itself moves; "decode": the paper's; None: warp where the model can
     view: "full": the whole photo; "crop": the face alone; None: full with warp, crop with decode
     refiner: of warp, a shipped name or a folder; "none": the warp as it is
@@ -42,7 +49,9 @@ class TransferSettings:
     start: float = 0.0
     end: float | None = None
     fps: Fraction | float | None = None
-    size: int = 256
+    speed: float = 1.0
+    size: int | None = None
+    aspect: str | None = None
     renderer: str | None = None
     view: str | None = None
     refiner: str = "warp"
@@ -61,8 +70,12 @@ class TransferSettings:
                 raise UserError(f"{part} {getattr(self, part)} is out of range: use 0 to {MOST:g}")
         if not self.start >= 0 or (self.end is not None and not self.end > self.start):
             raise UserError(f"start {self.start:g} s and end {self.end} s leave nothing: use 0 <= start < end")
-        if not 16 <= self.size <= 2048 or self.size % 2:
-            raise UserError(f"size {self.size} is not possible: use an even number from 16 to 2048")
+        if not 0.1 <= self.speed <= 10:
+            raise UserError(f"speed {self.speed} is out of range: use 0.1 to 10")
+        if self.size is not None and (not 16 <= self.size <= MAX_SIZE or self.size % 2):
+            raise UserError(f"size {self.size} is not possible: use an even number from 16 to {MAX_SIZE}")
+        if self.aspect is not None:
+            parse_aspect(self.aspect)
         if self.fps is not None and not Fraction(1, 10) <= self.fps <= 240:
             raise UserError(f"{self.fps} frames per second is out of range: use 0.1 to 240")
 

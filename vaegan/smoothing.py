@@ -1,4 +1,4 @@
-"""Values over time, made smoother, and how much they shake."""
+"""Values over time: made smoother, read between frames, and how much they shake."""
 
 import math
 
@@ -12,6 +12,19 @@ def gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
     weights = (weights / weights.sum()).astype(np.float32)
     padded = np.pad(values, ((radius, radius), (0, 0)), mode="reflect")
     return sum(w * padded[k : k + len(values)] for k, w in enumerate(weights))
+
+
+def between(times: np.ndarray, values: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Values (T, K) of rising times (T,), at other moments (M,): float32 (M, K), held at both ends.
+
+    Cubic, through every value, and never beyond two neighbours (PCHIP: Fritsch & Carlson, 1980): a blink between two
+    frames closes no eye further than either of them.
+    """
+    if len(times) < 2 or not values.shape[1]:
+        return np.repeat(values[:1], len(moments), 0).astype(np.float32)
+    from scipy.interpolate import PchipInterpolator
+
+    return PchipInterpolator(times, values)(np.clip(moments, times[0], times[-1])).astype(np.float32)
 
 
 def jitter(values: np.ndarray) -> float:

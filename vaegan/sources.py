@@ -55,6 +55,7 @@ class VideoSource:
     """A video or a folder of pictures, at a steady rate, read ahead in a thread of its own.
 
     start, end: seconds; fps: frames per second, None: its own
+    began: seconds of the first frame that was read, at or after start; sound in step begins there
     Raises UserError when it cannot be read.
     """
 
@@ -64,13 +65,17 @@ class VideoSource:
         reader = _reader(path, start, end, fps)
         self.path, self.name, self.start, self.end = Path(path), str(path), start, end
         self.rate, self.expected, self.has_audio = reader.rate, reader.expected_frames, reader.has_audio
+        self.began = self.start
 
     def frames(self) -> Generator[TimedPicture]:
         with (
             _reader(self.path, self.start, self.end, self.rate) as reader,
             closing(prefetch(reader, READ_AHEAD)) as ahead,
         ):
-            yield from ahead
+            for number, frame in enumerate(ahead):
+                if not number:
+                    self.began = frame.time
+                yield frame
 
 
 def _reader(path: str | Path, start: float, end: float | None, fps: Fraction | None) -> VideoReader:

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
+from vaegan.media.label import Label
+
 COLUMNS = 8
 TILE_PX = 192
 """Side of a frame on the storyboard."""
@@ -47,16 +49,21 @@ class Storyboard:
         side = (self.tile_px, self.tile_px)
         self._frames.add(lambda: (time, [cv2.resize(row, side, interpolation=cv2.INTER_AREA) for row in rows]))
 
-    def image(self) -> np.ndarray:
-        """The storyboard as uint8 (H, W, 3). Raises ValueError when nothing was added."""
+    def image(self, label: bool = False) -> np.ndarray:
+        """The storyboard as uint8 (H, W, 3), with a label that says it is synthetic where asked for.
+
+        Raises ValueError when nothing was added."""
         kept = self._frames.kept
         if not kept:
             raise ValueError("a storyboard of no frames")
         count = min(self.columns, len(kept))
         chosen = [kept[i] for i in np.linspace(0, len(kept) - 1, count).round().astype(int)]
-        return np.hstack([np.vstack([*rows, self._label(f"{time:.2f} s")]) for time, rows in chosen])
+        pictures = np.hstack([np.vstack(rows) for _, rows in chosen])
+        if label:
+            pictures = Label(*pictures.shape[1::-1]).draw(pictures)
+        return np.vstack([pictures, np.hstack([self._time(f"{time:.2f} s") for time, _ in chosen])])
 
-    def _label(self, text: str) -> np.ndarray:
+    def _time(self, text: str) -> np.ndarray:
         label = np.full((LABEL_PX, self.tile_px, 3), 255, np.uint8)
         (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
         place = ((self.tile_px - width) // 2, LABEL_PX - 9)

@@ -124,14 +124,24 @@ def transfer(
         ),
     ] = None,
     size: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=16,
-            max=2048,
-            help="Side of the face alone (--view crop, --compare) in px, an even number.",
+            max=4096,
+            help="Longer side of the result in px, an even number; with --compare, of each picture.",
+            show_default="the photo's own; 256 for the face alone",
             rich_help_panel="Picture",
         ),
-    ] = 256,
+    ] = None,
+    aspect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="16:9|1:1|9:16|4:5",
+            help="Shape of the result: cut, or extended by a blurred border; the face stays inside.",
+            show_default="the photo's own",
+            rich_help_panel="Picture",
+        ),
+    ] = None,
     refiner: Annotated[
         str,
         typer.Option(
@@ -143,7 +153,7 @@ def transfer(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="The video to write: .mp4, .mov, .mkv, .gif, .webp, or a folder for frames.",
+            help="The video to write: .mp4, .mov, .mkv, .webm, .gif, .webp, or a folder for frames.",
             show_default="PHOTO_DRIVER.mp4, here",
             rich_help_panel="Output",
         ),
@@ -151,11 +161,28 @@ def transfer(
     fps: Annotated[
         Fraction | None,
         typer.Option(
-            parser=_fps, metavar="N", help="Frames per second.", show_default="the driver's", rich_help_panel="Output"
+            parser=_fps,
+            metavar="N",
+            help="Frames per second; between the driver's, the motion is interpolated.",
+            show_default="the driver's",
+            rich_help_panel="Output",
         ),
     ] = None,
+    speed: Annotated[
+        float,
+        typer.Option(
+            min=0.1, max=10, help="0.5: slow motion at half the speed, with its sound.", rich_help_panel="Output"
+        ),
+    ] = 1.0,
+    quality: Annotated[
+        int, typer.Option(min=1, max=100, help="Of the video; less makes a smaller file.", rich_help_panel="Output")
+    ] = 80,
     no_audio: Annotated[
         bool, typer.Option("--no-audio", help="Leave out the driver's sound.", rich_help_panel="Output")
+    ] = False,
+    no_label: Annotated[
+        bool,
+        typer.Option("--no-label", help="Leave out the words `AI-generated` in a corner.", rich_help_panel="Output"),
     ] = False,
     compare: Annotated[
         bool,

@@ -14,7 +14,8 @@ from vaegan.evaluation.observer import ANALYSIS_PX
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import head_pose
 from vaegan.faces.tracker import Face, FaceTracker
-from vaegan.pipeline import Frame, Outcome, Transfer
+from vaegan.frames import Frame, Outcome
+from vaegan.pipeline import Transfer
 from vaegan.render.view import resize
 from vaegan.storyboard import Thinned
 

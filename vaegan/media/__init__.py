@@ -19,6 +19,7 @@ _HOME = {
     "TimedPicture": "timing",
     "VideoReader": "reader",
     "exact_rate": "timing",
+    "ResultWriter": "result",
     "VIDEO_SUFFIXES": "writer",
     "VideoWriter": "writer",
 }

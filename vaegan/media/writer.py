@@ -77,7 +77,8 @@ class VideoWriter:
         self.path = Path(path)
         self.width, self.height, self.rate = width, height, exact_rate(rate)
         self._suffix = "" if self.path.is_dir() else self.path.suffix.lower()
-        self._sound = (audio_from, audio_start, audio_end, audio_speed)
+        self.audio_start = audio_start
+        self._sound = (audio_from, audio_end, audio_speed)
         self._quality, self._comment, self._sign = quality, comment, sign
         if self._suffix == ".gif" and self.rate > MAX_GIF_RATE:
             raise UserError(f"{path}: a GIF shows at most {MAX_GIF_RATE} frames/s; use --fps 25, or .webp")
@@ -94,7 +95,7 @@ class VideoWriter:
             if self._suffix in _MUXED:
                 self._sink = _Muxed(self._temporary, self._suffix, self.width, self.height, self.rate, self._quality)
                 self._sink.describe(self._comment)
-                self._sink.add_sound(*self._sound)
+                self._sink.add_sound(self.audio_start, *self._sound)
             elif self._suffix in _ANIMATED:
                 self._sink = _Animation(self._temporary, self.rate, self._quality, self._comment)
             else:
@@ -181,7 +182,7 @@ class _Muxed:
         if comment is not None:
             self.container.metadata["comment"] = comment
 
-    def add_sound(self, path: str | os.PathLike | None, start: float, end: float | None, speed: float) -> None:
+    def add_sound(self, start: float, path: str | os.PathLike | None, end: float | None, speed: float) -> None:
         """Sound, before the first picture."""
         if path is not None and not Path(path).is_dir():
             self.sound = Sound(path, start, end, self.container, self.suffix, speed)

@@ -10,6 +10,9 @@ import numpy as np
 
 from vaegan.errors import UserError
 
+CROP_SIZE, MAX_CROP = 256, 2048
+"""Side of a rendered crop in px where nothing else is asked for, and at most."""
+
 ROOM = 2.0
 """Side of what is never cut away / longer side of the face: the head, its hair, and where it moves."""
 
@@ -38,6 +41,17 @@ def parse_aspect(text: str) -> Fraction:
     ):
         return Fraction(int(wide), int(high))
     raise UserError(f"aspect {text!r} is not possible: use 16:9, 1:1, 9:16, 4:5 or another from 1:4 to 4:1")
+
+
+def crop_side(view: str, size: int | None, aspect: str | None) -> int:
+    """Side in px of a rendered crop where the result's longer side has `size` px. Raises UserError beyond MAX_CROP."""
+    if size is None or view == "full":
+        return CROP_SIZE
+    shape = parse_aspect(aspect or "1:1")
+    side = _even(size * min(shape, 1 / shape), down=True)
+    if side > MAX_CROP:
+        raise UserError(f"size {size} is not possible for the face alone: use up to {MAX_CROP}, or --view full")
+    return side
 
 
 class Extent:

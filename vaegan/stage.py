@@ -1,0 +1,67 @@
+"""A photo set up to be drawn: its renderer, what of it is shown, and the shape and size of what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vaegan.render import Rendered, build_renderer
+from vaegan.render.extent import Extent, crop_side, parse_aspect
+from vaegan.render.view import FullView, build_view
+
+if TYPE_CHECKING:
+    from vaegan.model import FaceModel
+    from vaegan.portrait import Portrait
+    from vaegan.settings import TransferSettings
+
+
+class Stage:
+    """What draws one photo as the settings ask for it.
+
+    Args:
+        crop_size: side of the crops in px; None: 256, and in the crop view what is shown.
+
+    Attributes:
+        renderer_name, view_name: what was chosen.
+        width, height: of the images, px.
+        faces: where the faces that move are in the images at rest: points (478, 2) in px, each.
+
+    Raises:
+        UserError: it cannot be drawn so.
+    """
+
+    def __init__(
+        self, photo: Portrait, model: FaceModel, settings: TransferSettings, crop_size: int | None = None
+    ) -> None:
+        s, self.photo = settings, photo
+        self.renderer_name = s.renderer or ("warp" if model.has_heads else "decode")
+        self.view_name = s.view or ("full" if self.renderer_name == "warp" else "crop")
+        self.crop_size = crop_size or crop_side(self.view_name, s.size, s.aspect)
+        self.view = build_view(self.view_name, self.crop_size, photo, model.framing.scale)
+        refiner = None if s.refiner == "none" else s.refiner
+        self.renderer = build_renderer(self.renderer_name, model, photo, self.crop_size, self.view, refiner)
+        full = isinstance(self.view, FullView)
+        self.faces = [np.asarray(photo.mesh, float)[:, :2]]
+        if not full:
+            self.faces = [self.renderer.shown.to_crop(mesh, self.crop_size) for mesh in self.faces]
+        self._extent = None
+        if s.aspect is not None or (s.size is not None and full):
+            picture = self.view.image if full else self.photo_picture
+            self._extent = Extent(picture, self.faces, s.aspect and parse_aspect(s.aspect), s.size)
+            self.faces = [self._extent.points(mesh) for mesh in self.faces]
+        shown = self._extent or self.view
+        self.width, self.height = shown.width, shown.height
+
+    def draw(self, deltas: np.ndarray, placement: np.ndarray) -> Iterator[Rendered]:
+        """As `vaegan.render.Renderer.render`, one after the other."""
+        for drawn in self.renderer.render(deltas, placement):
+            yield drawn if self._extent is None else replace(drawn, image=self._extent.apply(drawn.image))
+
+    @cached_property
+    def photo_picture(self) -> np.ndarray:
+        """The photo as the crops show it, uint8 (crop_size, crop_size, 3)."""
+        return self.renderer.shown.crop(self.photo.image, self.crop_size)
