@@ -92,17 +92,17 @@ class Wide:
 
     width, height = 320, 288
 
-    def show(self, crop, placement):
+    def show(self, crop, placement, under=None):
         return np.pad(crop, ((16, 16), (32, 32), (0, 0)))
 
 
 def test_view_decides_what_is_written_and_not_what_is_measured_or_compared(shelf, monkeypatch):
-    monkeypatch.setattr("vaegan.stage.build_view", lambda *args: Wide())
+    monkeypatch.setattr("vaegan.render.build_view", lambda *args: Wide())
     made(output="o.mp4", storyboard="s.png")
     made(output="c.mp4", compare=True)
     wide, beside = (VideoReader(name) for name in ("o.mp4", "c.mp4"))
     assert (wide.width, wide.height, beside.width, beside.height) == (320, 288, 768, 256)
-    monkeypatch.setattr("vaegan.stage.build_view", build_view)
+    monkeypatch.setattr("vaegan.render.build_view", build_view)
     made(output="p.mp4", storyboard="t.png")
     assert np.array_equal(read_image("s.png"), read_image("t.png"))
 

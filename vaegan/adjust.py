@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaegan.directions import POSE, part_rows
+from vaegan.reference import delta_to
 
 if TYPE_CHECKING:
     from vaegan.directions import Directions
-    from vaegan.motion import Steps
+    from vaegan.model import FaceModel
+    from vaegan.motion import Motion, Steps
+    from vaegan.portrait import Portrait
     from vaegan.settings import TransferSettings
 
 REST_SECONDS = 1.0
@@ -30,7 +33,12 @@ SHAPE_KNEES, SHAPE_WIDTH = (-0.1, 0.85), 0.2
 
 
 class Adjustment:
-    """From a driver's steps to what moves the photo; takes them in their order, once."""
+    """From a driver's steps to what moves the photo; takes them in their order, once.
+
+    offset: deltas (D,) and placement (4,) that are added first, see `absolute_offset`
+    """
+
+    offset: tuple[np.ndarray, np.ndarray] | None = None
 
     def __init__(
         self, settings: TransferSettings, directions: Directions | None = None, photo_heads: np.ndarray | None = None
@@ -49,6 +57,8 @@ class Adjustment:
     def __call__(self, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
         """Deltas float32 (N, D) and placement (N, 4) for the photo."""
         deltas, placement = steps.deltas, steps.placement
+        if self.offset is not None:
+            deltas, placement = deltas + self.offset[0], placement + self.offset[1]
         if self.directions is not None:
             deltas = self.directions.scaled(deltas, self.factors)
             placement = placement * self.factors[part_rows("pose")[0]]
@@ -58,6 +68,35 @@ class Adjustment:
         values = np.hstack([deltas, placement])
         eased = self.ease(steps.times, values, steps.found)
         return eased[:, :-4], eased[:, -4:]
+
+
+class Adjustments:
+    """`Adjustment` of each face of a photo; of several, deltas are (F, N, D) and placement (F, N, 4)."""
+
+    def __init__(self, faces: list[Adjustment]) -> None:
+        self.faces = faces
+
+    def __call__(self, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
+        if len(self.faces) == 1:
+            return self.faces[0](steps)
+        deltas, placement = zip(*(adjust(steps) for adjust in self.faces), strict=True)
+        return np.stack(deltas), np.stack(placement)
+
+
+def absolute_offset(
+    motion: Motion, model: FaceModel, directions: Directions | None, photo: Portrait
+) -> tuple[np.ndarray, np.ndarray]:
+    """What, added to a motion, makes a photo look as the driver does: deltas (D,) and placement (4,).
+
+    Where no heads can tell, it moves no more than about the driver's mean.
+    """
+    placement = np.zeros(4, np.float32)
+    if not motion.heads.size or directions is None:
+        return motion.centred().deltas[motion.reference] - motion.deltas[motion.reference], placement
+    at = motion.reference
+    if model.framing.follow:
+        placement[3] = np.radians(motion.pose[at, 2] - photo.pose[2])
+    return delta_to(model, directions, photo.z, motion.heads[at]), placement
 
 
 class Bounds:

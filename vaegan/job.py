@@ -77,6 +77,7 @@ def transfer(
     renderer: str | None = None,
     view: str | None = None,
     refiner: str = "warp",
+    face: str = "largest",
     no_audio: bool = False,
     no_label: bool = False,
     compare: bool = False,
@@ -94,7 +95,7 @@ def transfer(
     photo, driver: files, or names of what ships; output: None: PHOTO_DRIVER.mp4 in this folder
     model: a loaded one, a shipped name or a model folder, loaded onto `device`
     motion, reference, strength, smooth, pose, expression, mouth, eyes, start, end, fps, speed, size, aspect, renderer,
-        view, refiner: see `vaegan.settings.TransferSettings`; with compare, size is that of each picture
+        view, refiner, face: see `vaegan.settings.TransferSettings`; with compare, size is that of each picture
     quality: 1 to 100, of the video; no_label: leave out the words that tell who sees it that it is synthetic
     no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
     storyboard, save_motion, report: also write one picture (driver over result), the motion, a page of figures
@@ -105,7 +106,7 @@ def transfer(
     """
     parts = {"pose": pose, "expression": expression, "mouth": mouth, "eyes": eyes}
     timed = {"start": start, "end": end, "fps": fps, "speed": speed}
-    shown = {"size": size, "aspect": aspect, "renderer": renderer, "view": view, "refiner": refiner}
+    shown = {"size": size, "aspect": aspect, "renderer": renderer, "view": view, "refiner": refiner, "face": face}
     settings = TransferSettings(motion, reference, strength, smooth, **parts, **timed, **shown)
     if compare and aspect is not None:
         raise UserError("aspect does not go with compare, which shows squares: leave one of them out")
@@ -217,7 +218,8 @@ def _plan(
     source = f", reference {s.reference}" if s.motion == "relative" else ""
     refined = f", refiner {s.refiner}" if run.renderer == "warp" else ""
     plan = {
-        "photo": f"{photo}, {run.photo.image.shape[1]}x{run.photo.image.shape[0]} px, face found",
+        "photo": f"{photo}, {run.photo.image.shape[1]}x{run.photo.image.shape[0]} px, "
+        f"face {'found' if run.photo.faces == 1 else s.face + f' of {run.photo.faces}'}",
         "driver": f"{driver}, {count} frames",
         "model": f"{run.model.id}, crops of {run.model.size} px, on {run.model.device}",
         "motion": f"{s.motion}{source}{told}",

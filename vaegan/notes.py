@@ -31,7 +31,8 @@ class Note:
 
 def faces_notes(photo: str, faces: int) -> tuple[Note, ...]:
     """A note where the photo of that name shows more than one face."""
-    return (Note("faces", f"{photo} shows {faces} faces; the largest is used"),) if faces > 1 else ()
+    text = f"{photo} shows {faces} faces; the largest is used: --face all, a number or X,Y says otherwise"
+    return (Note("faces", text),) if faces > 1 else ()
 
 
 def size_notes(width: int, height: int) -> tuple[Note, ...]:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaegan.adjust import Adjustment
+from vaegan.adjust import Adjustment, Adjustments, absolute_offset
 from vaegan.directions import directions_of, has_directions
 from vaegan.errors import UserError
 from vaegan.frames import Frame, Frames, Outcome
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.notes import Note, faces_notes, pose_notes, reference_notes
-from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portrait, watch
-from vaegan.reference import choose_reference, delta_to, nearest, read_heads, shaking
-from vaegan.samples import find_driver, find_photo
+from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portraits, watch
+from vaegan.reference import choose_reference, nearest, read_heads, shaking
+from vaegan.samples import find_driver
 from vaegan.settings import TransferSettings
 from vaegan.sources import LiveSource, Source, open_source, prefetch
 from vaegan.stage import Stage
@@ -79,9 +79,10 @@ class Transfer:
             self.expected = None if opened.expected is None else max(1, round(opened.expected * grown))
         self.show_driver = show_driver and self.source is not None and (self.source.repeats or not self.reads_first)
         self.keep_motion, self._streaming = keep_motion, None
-        self.photo = read_portrait(photo if isinstance(photo, np.ndarray) else find_photo(photo), model, tracker)
-        self.notes = faces_notes(photo_name(photo), self.photo.faces)
-        self.stage = Stage(self.photo, model, s, crop_size)
+        self.photos = read_portraits(photo, model, tracker, s.face)
+        self.photo = self.photos[0]
+        self.notes = faces_notes(photo_name(photo), self.photo.faces) if s.face == "largest" else ()
+        self.stage = Stage(self.photos, model, s, crop_size)
         self.renderer, self.view_name = self.stage.renderer_name, self.stage.view_name
 
     def _open(self, driver: Driver) -> Motion | Source:
@@ -180,18 +181,16 @@ class Transfer:
 
     def _as_it_comes(self) -> Generator[Frame, None, Outcome]:
         """One pass: every batch of the driver is drawn as soon as it is encoded, and the reference is known."""
-        recorder, adjust = MotionRecorder(self.model, self.source.rate, self.keep_motion), self._adjustment()
+        recorder, adjust = MotionRecorder(self.model, self.source.rate, self.keep_motion), self._adjustments()
         s, pose = self.settings, None
         streaming = self._streaming = Streaming(recorder, s.reference, self._choose, self.source.live)
-        offset = np.zeros(self.model.latent_dim, np.float32), np.zeros(4, np.float32)
         for passage in streaming.passages(self._watch(self.stage.crop_size if self.show_driver else 0)):
             steps, notes = passage.steps, ()
             if (motion := passage.chosen) is not None:
                 pose = self._reference_pose(motion)
                 notes = self._reference_notes(motion) + self._pose_notes(pose)
-                offset = self._offset(motion) if s.motion == "absolute" else offset
-            moved = replace(steps, deltas=steps.deltas + offset[0], placement=steps.placement + offset[1])
-            moved = replace(moved, found=moved.found & (not passage.rests))
+                self._make_absolute(adjust, motion)
+            moved = replace(steps, found=steps.found & (not passage.rests))
             yield from self._draw(steps, *adjust(moved), iter(passage.pictures), notes)
         motion = recorder.motion() if self.keep_motion and recorder.reference_pose is not None else None
         return Outcome(motion, streaming.lost, pose)
@@ -206,9 +205,10 @@ class Transfer:
         if self._between:
             taken, motion = motion, motion.resample(self.rate, s.speed)
             shown = taken.nearest(motion.times * s.speed)
-        moved, adjust = motion.smooth(s.smooth), self._adjustment()
+        moved = motion.smooth(s.smooth)
         both = [shaking(self.model, m.deltas, m.placement) for m in (motion, moved)] if s.smooth else None
-        moved = self._absolute(moved) if s.motion == "absolute" else moved
+        adjust = self._adjustments()
+        self._make_absolute(adjust, moved)
         with closing(self._pictures(recorder, shown)) as pictures:
             for at in range(0, len(motion), BATCH):
                 part = slice(at, at + BATCH)
@@ -223,27 +223,20 @@ class Transfer:
         absolute = self.settings.motion == "absolute"
         return motion.pose[motion.found].mean(0) if absolute else motion.pose[motion.reference]
 
-    def _adjustment(self) -> Adjustment:
-        return Adjustment(self.settings, self._directions, self._read)
+    def _adjustments(self) -> Adjustments:
+        heads = read_heads(self.model, np.stack([photo.z for photo in self.photos]))
+        return Adjustments([Adjustment(self.settings, self._directions, read) for read in heads])
+
+    def _make_absolute(self, adjust: Adjustments, motion: Motion) -> None:
+        """Let each face take on the driver's own pose and expression, where that is asked for."""
+        if self.settings.motion == "absolute":
+            for face, photo in zip(adjust.faces, self.photos, strict=True):
+                face.offset = absolute_offset(motion, self.model, self._directions, photo)
 
     @cached_property
     def _read(self) -> np.ndarray:
         """What the model's heads read off the photo, (READINGS,) or (0,)."""
         return read_heads(self.model, self.photo.z[None])[0]
-
-    def _absolute(self, motion: Motion) -> Motion:
-        """The motion that makes the photo look as the driver does; of no more than his mean where no heads can tell."""
-        if not motion.heads.size or self._directions is None:
-            return motion.centred()
-        deltas, placement = self._offset(motion)
-        return replace(motion, deltas=motion.deltas + deltas, placement=motion.placement + placement)
-
-    def _offset(self, motion: Motion) -> tuple[np.ndarray, np.ndarray]:
-        """What brings the photo to the driver's reference frame: delta (D,) and placement (4,)."""
-        at, placement = motion.reference, np.zeros(4, np.float32)
-        if self.model.framing.follow:
-            placement[3] = np.radians(motion.pose[at, 2] - self.photo.pose[2])
-        return delta_to(self.model, self._directions, self.photo.z, motion.heads[at]), placement
 
     def _draw(
         self, steps: Steps, deltas: np.ndarray, placement: np.ndarray, pictures: Iterator, notes: tuple[Note, ...]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaegan.errors import UserError
+from vaegan.faces.choice import choose_faces
 from vaegan.faces.geometry import CropTransform, framing, head_pose, mesh_box, mesh_roll
 from vaegan.media import TimedPicture, read_image
 from vaegan.media.images import rgb_array
@@ -34,7 +35,7 @@ class Portrait:
     face: mesh (478, 3) in px of the image, and blendshapes
     crop: the region that the model sees; z: its latent, float32 (D,)
     image: uint8 (H, W, 3); None for a frame of a driver, of which no picture is kept
-    faces: how many faces the image shows, of which this is the largest
+    faces: how many faces the image shows, of which this is one
     """
 
     face: Face
@@ -69,10 +70,20 @@ class Portrait:
         return crop_picture(self.image, self.crop, size)
 
 
-def read_portrait(photo: str | Path | np.ndarray, model: FaceModel, tracker: FaceTracker | None = None) -> Portrait:
-    """The largest face of a photo, cut out as the model's framing says, and encoded.
+def read_portrait(
+    photo: str | Path | np.ndarray, model: FaceModel, tracker: FaceTracker | None = None, face: str = "largest"
+) -> Portrait:
+    """One face of a photo, cut out as the model's framing says, and encoded; see `read_portraits`."""
+    return read_portraits(photo, model, tracker, face)[0]
+
+
+def read_portraits(
+    photo: str | Path | np.ndarray, model: FaceModel, tracker: FaceTracker | None = None, face: str = "largest"
+) -> list[Portrait]:
+    """Faces of a photo, largest first.
 
     photo: a file, a shipped name, or uint8 (H, W, 3); tracker: None: the best at hand
+    face: which of them, see `vaegan.faces.choice.check_choice`
     Raises UserError; ValueError for an array of another kind.
     """
     if tracker is None:
@@ -83,9 +94,10 @@ def read_portrait(photo: str | Path | np.ndarray, model: FaceModel, tracker: Fac
     faces = tracker.detect(image)
     if not faces:
         raise UserError(f"{photo_name(photo)}: no face found; use a photo that shows one face from the front, well lit")
-    crop = framing(faces[0].mesh, model.framing.scale, model.framing.follow)
-    z = encode_crops(model, crop.crop(image, model.size)[None])[0]
-    return Portrait(faces[0], crop, z, image, len(faces))
+    chosen = choose_faces(faces, face, photo_name(photo))
+    crops = [framing(one.mesh, model.framing.scale, model.framing.follow) for one in chosen]
+    latents = encode_crops(model, np.stack([crop.crop(image, model.size) for crop in crops]))
+    return [Portrait(*seen, image, len(faces)) for seen in zip(chosen, crops, latents, strict=True)]
 
 
 def photo_name(photo: str | Path | np.ndarray) -> str:

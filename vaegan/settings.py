@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from vaegan.errors import UserError
+from vaegan.faces.choice import check_choice
 from vaegan.render.extent import parse_aspect
 
 PARTS = ("pose", "expression", "mouth", "eyes")
@@ -36,6 +37,7 @@ class TransferSettings:
     renderer: "warp": the photo itself moves; "decode": the paper's; None: warp where the model can
     view: "full": the whole photo; "crop": the face alone; None: full with warp, crop with decode
     refiner: of warp, a shipped name or a folder; "none": the warp as it is
+    face: of the photo's: "largest", "all", a number from 1, largest first, or a place "X,Y" in px
     """
 
     motion: str = "relative"
@@ -55,8 +57,10 @@ class TransferSettings:
     renderer: str | None = None
     view: str | None = None
     refiner: str = "warp"
+    face: str = "largest"
 
     def __post_init__(self) -> None:
+        check_choice(self.face)
         if self.fps is not None:
             object.__setattr__(self, "fps", Fraction(str(self.fps)))
         if self.motion not in ("relative", "absolute"):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaegan.render import Rendered, build_renderer
+from vaegan.render import Rendered, build_group
 from vaegan.render.extent import Extent, crop_side, parse_aspect
-from vaegan.render.view import FullView, build_view
+from vaegan.render.view import FullView
 
 if TYPE_CHECKING:
     from vaegan.model import FaceModel
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 class Stage:
-    """What draws one photo as the settings ask for it.
+    """What draws faces of one photo as the settings ask for it.
 
     Args:
+        photos: the faces that move, the one that is measured first.
         crop_size: side of the crops in px; None: 256, and in the crop view what is shown.
 
     Attributes:
@@ -35,17 +36,18 @@ class Stage:
     """
 
     def __init__(
-        self, photo: Portrait, model: FaceModel, settings: TransferSettings, crop_size: int | None = None
+        self, photos: list[Portrait], model: FaceModel, settings: TransferSettings, crop_size: int | None = None
     ) -> None:
-        s, self.photo = settings, photo
+        s, self.photo = settings, photos[0]
         self.renderer_name = s.renderer or ("warp" if model.has_heads else "decode")
-        self.view_name = s.view or ("full" if self.renderer_name == "warp" else "crop")
+        self.view_name = s.view or ("full" if self.renderer_name == "warp" or len(photos) > 1 else "crop")
         self.crop_size = crop_size or crop_side(self.view_name, s.size, s.aspect)
-        self.view = build_view(self.view_name, self.crop_size, photo, model.framing.scale)
         refiner = None if s.refiner == "none" else s.refiner
-        self.renderer = build_renderer(self.renderer_name, model, photo, self.crop_size, self.view, refiner)
+        self.view, self.renderer = build_group(
+            self.renderer_name, model, photos, self.crop_size, self.view_name, refiner
+        )
         full = isinstance(self.view, FullView)
-        self.faces = [np.asarray(photo.mesh, float)[:, :2]]
+        self.faces = [np.asarray(photo.mesh, float)[:, :2] for photo in photos]
         if not full:
             self.faces = [self.renderer.shown.to_crop(mesh, self.crop_size) for mesh in self.faces]
         self._extent = None
@@ -57,7 +59,7 @@ class Stage:
         self.width, self.height = shown.width, shown.height
 
     def draw(self, deltas: np.ndarray, placement: np.ndarray) -> Iterator[Rendered]:
-        """As `vaegan.render.Renderer.render`, one after the other."""
+        """As `vaegan.render.Renderer.render`, or of several faces as `Group.render`, one after the other."""
         for drawn in self.renderer.render(deltas, placement):
             yield drawn if self._extent is None else replace(drawn, image=self._extent.apply(drawn.image))
 

@@ -56,6 +56,15 @@ def transfer(
             rich_help_panel="Input",
         ),
     ],
+    face: Annotated[
+        str,
+        typer.Option(
+            metavar="largest|all|N|X,Y",
+            help="Which face of the photo moves: the largest, all, number N by size (see vaegan info --photo), "
+            "or the one at a place in px.",
+            rich_help_panel="Input",
+        ),
+    ] = "largest",
     start: Annotated[
         float, typer.Option(min=0, help="Second of the driver to begin at.", rich_help_panel="Input")
     ] = 0.0,

@@ -97,8 +97,9 @@ def _draw_mesh(picture: np.ndarray, face: Face, scale: float, number: int) -> No
     tips = [tuple(int(v) for v in np.rint(point)) for point in (start, end)]
     cv2.arrowedLine(picture, *tips, _NOSE, max(1, round(side / 120)), cv2.LINE_AA, tipLength=0.2)
     left, bottom = int(points[:, 0].min()), int(points[:, 1].max())
-    at = (max(2, left), min(picture.shape[0] - 6, bottom + 18))
-    _write(picture, f"{number}: presence {face.score:.2f}", at, _FOUND)
+    x, y = max(2, left), min(picture.shape[0] - 6, bottom + 24)
+    _write(picture, str(number), (x, y), _FOUND, 0.9)
+    _write(picture, f"presence {face.score:.2f}", (x + 20 * len(str(number)) + 4, y), _FOUND)
 
 
 def _draw_panel(panel: np.ndarray, detections: list[Detection], faces: list[Face]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vaegan.errors import UserError
-from vaegan.render.renderer import Rendered, Renderer
-from vaegan.render.view import CropView, View
+from vaegan.render.renderer import Group, Rendered, Renderer
+from vaegan.render.view import CropView, View, build_view
 
 if TYPE_CHECKING:
     from vaegan.model import FaceModel
     from vaegan.portrait import Portrait
 
-__all__ = ["RENDERERS", "Rendered", "Renderer", "build_renderer"]
+__all__ = ["RENDERERS", "Group", "Rendered", "Renderer", "build_group", "build_renderer"]
 
 RENDERERS = ("warp", "decode")
 
@@ -38,3 +38,17 @@ def build_renderer(
             raise UserError(f"model {model.name} cannot move a mesh: use motion64, or --renderer decode")
         return Warp(model, portrait, None if refiner is None else load_refiner(refiner)[0], size, view)
     raise UserError(f"renderer {name!r} is not known: use {' or '.join(RENDERERS)}")
+
+
+def build_group(
+    name: str, model: FaceModel, portraits: list[Portrait], size: int, view: str, refiner: str | None = "warp"
+) -> tuple[View, Renderer | Group]:
+    """The view of that name, and the renderer of one face of a photo, or of several at once; see `build_renderer`."""
+    if len(portraits) > 1 and view != "full":
+        raise UserError("several faces move in the whole photo only: use --view full, or choose one with --face")
+    views = [build_view(view, size, portrait, model.framing.scale) for portrait in portraits]
+    made = [
+        build_renderer(name, model, face, size, its, refiner=refiner)
+        for face, its in zip(portraits, views, strict=True)
+    ]
+    return views[0], made[0] if len(made) == 1 else Group(made)

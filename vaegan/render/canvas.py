@@ -1,82 +1,162 @@
 """Field and colour, computed at 256 px, applied to the photo's own pixels at whatever resolution it has."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
 
 from vaegan.faces.geometry import CropTransform
-from vaegan.render.field import HEAD_RADIUS, SQUEEZE, Field, Rigid
+from vaegan.render.field import HEAD_RADIUS, SQUEEZE, Field
 
 COARSE = 96
 """Samples along either side of the head's surroundings, where the movement is smooth."""
 
+BORDER = 0.15
+"""Where two faces meet, what moves one gives way to what moves the other over so many of their sizes, either side."""
 
-class Canvas:
-    """A photo that is moved in place.
 
-    Args:
-        image: uint8 (H, W, 3). region: the photo's view in it, upright.
+def view_square(region: CropTransform, centre: np.ndarray, scale: float) -> tuple[np.ndarray, int, np.ndarray]:
+    """The square of whole px nearest to `scale` views around `centre` (2,): its corner (2,) and side in px, and the
+    same square as the field takes it, (3,). region: the photo's view, upright."""
+    side, origin = max(1, round(scale * region.side)), _origin(region)
+    corner = np.rint(origin + np.asarray(centre) * region.side - side / 2).astype(int)
+    middle = (corner + side / 2 - origin) / region.side
+    return corner, side, np.array([*middle, side / region.side], np.float32)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A face of a photo, moved.
+
+    region: its view of the photo, upright. field: of that view; corner, side: its square, of `view_square`.
+    colour: float32 (S, S, 3), to be added there, in 0..255; at this size the photo keeps its grain. None: nothing.
     """
 
-    def __init__(self, image: np.ndarray, region: CropTransform):
-        self.image = np.ascontiguousarray(image)
-        self.side = region.side  # px a view
-        self.origin = np.array([region.cx, region.cy]) - region.side / 2
+    region: CropTransform
+    field: Field
+    corner: np.ndarray
+    side: int
+    colour: np.ndarray | None
 
-    def view(self, centre: np.ndarray, scale: float) -> tuple[np.ndarray, int, np.ndarray]:
-        """The square of whole px nearest to `scale` views around `centre` (2,): its corner (2,) and side in px, and
-        the same square as the field takes it, (3,)."""
-        side = max(1, round(scale * self.side))
-        corner = np.rint(self.origin + np.asarray(centre) * self.side - side / 2).astype(int)
-        middle = (corner + side / 2 - self.origin) / self.side
-        return corner, side, np.array([*middle, side / self.side], np.float32)
-
-    def show(self, rigid: Rigid, field: Field, corner: np.ndarray, side: int, colour: np.ndarray | None) -> np.ndarray:
-        """The image with the head moved: uint8 (H, W, 3).
-
-        rigid, field: of one photo; corner, side: the square of the field, from `view`.
-        colour: float32 (S, S, 3), to be added in it, in 0..255; at this size the photo keeps its grain. None: nothing.
-        """
-        out = self.image.copy()
-        low, high = self._reach(rigid, corner, side)
-        width, height = (high - low).tolist()
-        if width <= 0 or height <= 0:
-            return out
-        places = self._coarse(low, high)
-        own = torch.from_numpy(places).view(1, -1, 2)
-        around = (rigid.back(own) - own).view(*places.shape).numpy()
-        offset = cv2.resize(around, (width, height), interpolation=cv2.INTER_LINEAR)
-        # Within the field's square only what it adds to the head's own movement.
-        size = field.inner.shape[1]
-        inner = field.inner[0].numpy()
-        a, b = np.maximum(low, corner), np.minimum(high, corner + side)
-        if (b > a).all():
-            part = np.s_[a[1] - low[1] : b[1] - low[1], a[0] - low[0] : b[0] - low[0]]
-            own_part = np.s_[a[1] - corner[1] : b[1] - corner[1], a[0] - corner[0] : b[0] - corner[0]]
-            method = cv2.INTER_LINEAR if side >= size else cv2.INTER_AREA
-            offset[part] += cv2.resize(inner, (side, side), interpolation=method)[own_part]
-        offset *= self.side
-        offset[..., 0] += np.arange(low[0], high[0], dtype=np.float32)
-        offset[..., 1] += np.arange(low[1], high[1], dtype=np.float32)[:, None]
-        moved = cv2.remap(self.image, offset, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        if colour is not None and (b > a).all():
-            added = cv2.resize(colour, (side, side), interpolation=method)[own_part]
-            moved[part] = cv2.add(moved[part], added, dtype=cv2.CV_8U)
-        out[low[1] : high[1], low[0] : high[0]] = moved
-        return out
-
-    def _reach(self, rigid: Rigid, corner: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """Corners, in px, of the part of the image that anything moves in."""
+    def reach(self, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Corners, in px, of the part of an image of `limit` (width, height) px that anything moves in."""
+        rigid, unit, origin = self.field.rigid, self.region.side, _origin(self.region)
         scale = float(rigid.inverse[0].det().sqrt())
         radius = (HEAD_RADIUS + float(rigid.fade)) / SQUEEZE * scale * float(rigid.rest.size)
         centre = ((rigid.rest.centre - rigid.shift) @ rigid.inverse)[0, 0].numpy()
-        limit = np.array(self.image.shape[1::-1])
-        low = np.floor(self.origin + (centre - radius) * self.side).astype(int)
-        high = np.ceil(self.origin + (centre + radius) * self.side).astype(int)
-        return np.clip(np.minimum(low, corner), 0, limit), np.clip(np.maximum(high, corner + side), 0, limit)
+        low = np.floor(origin + (centre - radius) * unit).astype(int)
+        high = np.ceil(origin + (centre + radius) * unit).astype(int)
+        return np.clip(np.minimum(low, self.corner), 0, limit), np.clip(
+            np.maximum(high, self.corner + self.side), 0, limit
+        )
 
-    def _coarse(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Places (COARSE, COARSE, 2) in views, where `cv2.resize` to the part of the image puts its samples."""
-        step = (high - low) / COARSE
-        x, y = ((low[i] + (np.arange(COARSE) + 0.5) * step[i] - self.origin[i]) / self.side for i in (0, 1))
-        return np.stack(np.meshgrid(x, y), -1).astype(np.float32)
+    def offset(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """From each px of that part to where it comes from, float32 (H, W, 2) in px."""
+        own = self._places(_grid(low, high))
+        around = (self.field.rigid.back(own) - own).view(COARSE, COARSE, 2).numpy()
+        offset = _enlarged(around, low, high)
+        # Within the field's square only what it adds to the head's own movement.
+        if (squares := self.square_in(low, high)) is not None:
+            part, own_part = squares
+            offset[part] += self._resized(self.field.inner[0].numpy())[own_part]
+        offset *= self.region.side
+        return offset
+
+    def share(self, others: list[Moved], low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """How much of each px of that part is nearer to this face than to others, float32 (H, W, 1)."""
+        grid, share = _grid(low, high), np.float32(1)
+        own = self._distance(grid)
+        for other in others:
+            nearer = np.clip(0.5 + (other._distance(grid) - own) / (4 * BORDER), 0, 1)
+            share = share * nearer * nearer * (3 - 2 * nearer)
+        return _enlarged(share, low, high)[..., None]
+
+    def add_colour(self, moved: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        """To that part of the image, uint8 (H, W, 3), in place."""
+        squares = self.square_in(low, high)
+        if self.colour is not None and squares is not None:
+            part, own_part = squares
+            moved[part] = cv2.add(moved[part], self._resized(self.colour)[own_part], dtype=cv2.CV_8U)
+
+    def square_in(self, low: np.ndarray, high: np.ndarray) -> tuple[tuple, tuple] | None:
+        """Where the field's square lies in that part of the image, and where that part lies in the square."""
+        a, b = np.maximum(low, self.corner), np.minimum(high, self.corner + self.side)
+        return tuple(_slices(a, b, start) for start in (low, self.corner)) if (b > a).all() else None
+
+    def _resized(self, values: np.ndarray) -> np.ndarray:
+        method = cv2.INTER_LINEAR if self.side >= len(values) else cv2.INTER_AREA
+        return cv2.resize(values, (self.side, self.side), interpolation=method)
+
+    def _places(self, px: np.ndarray) -> torch.Tensor:
+        """px (S, S, 2) of the image -> places (1, S S, 2) in views."""
+        return torch.from_numpy(((px - _origin(self.region)) / self.region.side).astype(np.float32)).view(1, -1, 2)
+
+    def _distance(self, px: np.ndarray) -> np.ndarray:
+        return self.field.rigid.distance(self._places(px)).view(COARSE, COARSE).numpy()
+
+
+class Canvas:
+    """A photo, uint8 (H, W, 3), whose faces are moved in place."""
+
+    def __init__(self, image: np.ndarray):
+        self.image = np.ascontiguousarray(image)
+
+    def show(self, faces: list[Moved]) -> np.ndarray:
+        """The image with its faces moved: uint8 (H, W, 3)."""
+        out, limit = self.image.copy(), np.array(self.image.shape[1::-1])
+        parts = [face.reach(limit) for face in faces]
+        offsets = [face.offset(*part) if _holds(*part) else None for face, part in zip(faces, parts, strict=True)]
+        if len(faces) > 1:
+            offsets = _joined(faces, parts, offsets)
+        for (low, high), offset in zip(parts, offsets, strict=True):
+            if offset is None:
+                continue
+            offset[..., 0] += np.arange(low[0], high[0], dtype=np.float32)
+            offset[..., 1] += np.arange(low[1], high[1], dtype=np.float32)[:, None]
+            moved = cv2.remap(self.image, offset, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            for face in faces:
+                face.add_colour(moved, low, high)
+            out[_slices(low, high)] = moved
+        return out
+
+
+def _joined(faces: list[Moved], parts: list[tuple], offsets: list[np.ndarray | None]) -> list[np.ndarray | None]:
+    """The offsets of each face's part of the image with what other faces move in it; each place follows the nearest."""
+    for i, (face, part) in enumerate(zip(faces, parts, strict=True)):
+        if offsets[i] is not None:
+            offsets[i] *= face.share(faces[:i] + faces[i + 1 :], *part)
+    joined = [None if offset is None else offset.copy() for offset in offsets]
+    for i, (low, high) in enumerate(parts):
+        for j, (other_low, other_high) in enumerate(parts):
+            a, b = np.maximum(low, other_low), np.minimum(high, other_high)
+            if i != j and joined[i] is not None and offsets[j] is not None and (b > a).all():
+                joined[i][_slices(a, b, low)] += offsets[j][_slices(a, b, other_low)]
+    return joined
+
+
+def _origin(region: CropTransform) -> np.ndarray:
+    return np.array([region.cx, region.cy]) - region.side / 2
+
+
+def _holds(low: np.ndarray, high: np.ndarray) -> bool:
+    return bool((high > low).all())
+
+
+def _slices(low: np.ndarray, high: np.ndarray, start: np.ndarray | tuple[int, int] = (0, 0)) -> tuple[slice, slice]:
+    """Rows and columns of a rectangle of px, counted from `start`."""
+    return tuple(slice(low[i] - start[i], high[i] - start[i]) for i in (1, 0))
+
+
+def _grid(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Px (COARSE, COARSE, 2) where `cv2.resize` to that part of the image puts its samples."""
+    step = (high - low) / COARSE
+    x, y = (low[i] + (np.arange(COARSE) + 0.5) * step[i] for i in (0, 1))
+    return np.stack(np.meshgrid(x, y), -1)
+
+
+def _enlarged(coarse: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    width, height = (high - low).tolist()
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)

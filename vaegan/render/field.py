@@ -118,11 +118,17 @@ class Rigid:
     def back(self, places: Tensor) -> Tensor:
         """places (N, P, 2) of the moved picture -> where they come from, were there no expression."""
         there = torch.baddbmm(self.shift, places, self.turn)
-        offset = (there - self.rest.centre) / self.rest.size
-        radius = (offset[..., 0].square() + (SQUEEZE * offset[..., 1]).square()).sqrt()
-        weight = ((HEAD_RADIUS - radius) / self.fade + 1).clamp(0, 1)
+        weight = ((HEAD_RADIUS - self._radius(there)) / self.fade + 1).clamp(0, 1)
         weight = weight.square() * (3 - 2 * weight)
         return torch.lerp(places, there, weight[..., None])
+
+    def distance(self, places: Tensor) -> Tensor:
+        """places (N, P, 2) of the moved picture -> how far they are from the moved face, (N, P), in its sizes."""
+        return self._radius(torch.baddbmm(self.shift, places, self.turn))
+
+    def _radius(self, there: Tensor) -> Tensor:
+        offset = (there - self.rest.centre) / self.rest.size
+        return (offset[..., 0].square() + (SQUEEZE * offset[..., 1]).square()).sqrt()
 
 
 @dataclass

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from vaegan.faces.geometry import CropTransform
+
+Face = TypeVar("Face")
+"""One face in one frame, moved: each renderer has its own kind."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +22,35 @@ class Rendered:
     image: np.ndarray = field(repr=False)
 
 
-class Renderer(Protocol):
-    """Draws one photo in motion; made once for the photo. shown: what of the photo the crops show."""
+class Renderer(Protocol[Face]):
+    """Draws one face of a photo in motion; made once for it. shown: what of the photo the crops show."""
 
     shown: CropTransform
 
-    def render(self, deltas: np.ndarray, placement: np.ndarray) -> list[Rendered]:
-        """Frames of the photo, moved.
+    def move(self, deltas: np.ndarray, placement: np.ndarray) -> list[Face]:
+        """The face, moved, frame by frame.
 
         deltas: float32 (N, D), z_t - z_ref
         placement: float32 (N, 4): shift x, y in face sizes, log scale and roll in radians, against the reference
         """
         ...
+
+    def show(self, faces: list[Face]) -> Rendered:
+        """One frame: the photo with its own face and those of renderers like it, the own one first."""
+        ...
+
+    def render(self, deltas: np.ndarray, placement: np.ndarray) -> list[Rendered]:
+        """Frames of the photo in which this face alone is moved; see `move`."""
+        return [self.show([face]) for face in self.move(deltas, placement)]
+
+
+class Group:
+    """Draws several faces of one photo, each in its own place, in one picture; see `Renderer`."""
+
+    def __init__(self, renderers: list[Renderer]) -> None:
+        self.renderers, self.shown = renderers, renderers[0].shown
+
+    def render(self, deltas: np.ndarray, placement: np.ndarray) -> list[Rendered]:
+        """deltas: (F, N, D), placement: (F, N, 4), of each face, see `Renderer.move`."""
+        moved = [one.move(*its) for one, *its in zip(self.renderers, deltas, placement, strict=True)]
+        return [self.renderers[0].show(list(faces)) for faces in zip(*moved, strict=True)]

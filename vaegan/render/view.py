@@ -22,8 +22,9 @@ class View(Protocol):
     width: int
     height: int
 
-    def show(self, crop: np.ndarray, placement: np.ndarray) -> np.ndarray:
-        """crop: uint8 (S, S, 3); placement: float32 (4,), see `Renderer.render`. Returns uint8 (height, width, 3)."""
+    def show(self, crop: np.ndarray, placement: np.ndarray, under: np.ndarray | None = None) -> np.ndarray:
+        """crop: uint8 (S, S, 3); placement: float32 (4,), see `Renderer.move`; under: None: the photo, else what was
+        shown before. Returns uint8 (height, width, 3)."""
         ...
 
 
@@ -33,7 +34,7 @@ class CropView:
     def __init__(self, size: int) -> None:
         self.width = self.height = size
 
-    def show(self, crop: np.ndarray, placement: np.ndarray) -> np.ndarray:
+    def show(self, crop: np.ndarray, placement: np.ndarray, under: np.ndarray | None = None) -> np.ndarray:
         return crop
 
 
@@ -48,14 +49,14 @@ class FullView:
         self.image = np.ascontiguousarray(image[: self.height, : self.width])
         self.crop, self.scale = crop, scale
 
-    def show(self, crop: np.ndarray, placement: np.ndarray) -> np.ndarray:
+    def show(self, crop: np.ndarray, placement: np.ndarray, under: np.ndarray | None = None) -> np.ndarray:
         """The photo with the crop where the face has moved to, its edge softened."""
         shift = np.asarray(placement[:2], float) * self.crop.side / self.scale
         grown = float(np.exp(placement[2]))
         where = CropTransform(
             self.crop.cx + shift[0], self.crop.cy + shift[1], self.crop.side * grown, self.crop.roll + placement[3]
         )
-        return where.paste(self.image, crop, feather(crop.shape[0], crop.shape[0] // 8))
+        return where.paste(self.image if under is None else under, crop, feather(crop.shape[0], crop.shape[0] // 8))
 
 
 def feather(size: int, margin: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaegan.faces.geometry import RIGID_POINTS, CropTransform, mesh_box
 from vaegan.faces.regions import IRISES, LEFT_LIDS, LIPS, RIGHT_LIDS
-from vaegan.render.canvas import Canvas
+from vaegan.render.canvas import Canvas, Moved, view_square
 from vaegan.render.field import at_rest, dense_field
 from vaegan.render.openings import Openings
 from vaegan.render.refiner import (
@@ -25,7 +25,7 @@ from vaegan.render.refiner import (
     pull,
     refiner_inputs,
 )
-from vaegan.render.renderer import Rendered
+from vaegan.render.renderer import Rendered, Renderer
 from vaegan.render.view import FullView, View
 from vaegan.tensors import to_float
 
@@ -41,7 +41,7 @@ AROUND = 2.0
 """Views that the refiner's own copy of the photo holds: a head that moves finds its surroundings in it."""
 
 
-class Warp:
+class Warp(Renderer):
     """The photo, moved by its mesh and W delta.
 
     Args:
@@ -56,7 +56,7 @@ class Warp:
         self.refiner = None if refiner is None else refiner.to(memory_format=torch.channels_last)
         self.shown, self.whole = region, isinstance(view, FullView)
         self.region = region if self.whole else CropTransform(size / 2, size / 2, size)
-        self.canvas = Canvas(view.image if self.whole else region.crop(portrait.image, size), self.region)
+        self.canvas = Canvas(view.image if self.whole else region.crop(portrait.image, size))
         around = region.scaled(AROUND).crop(portrait.image, round(AROUND * SIZE))
         self.photo = to_float(around)[None]
         self.rest = at_rest(_batch(region.to_crop(np.asarray(portrait.mesh, np.float64), 1.0)))
@@ -71,15 +71,20 @@ class Warp:
         with torch.inference_mode():
             self.still = model.decode(self.z).float().cpu()
 
-    def render(self, deltas: np.ndarray, placement: np.ndarray) -> list[Rendered]:
-        """As `Renderer.render`."""
+    def move(self, deltas: np.ndarray, placement: np.ndarray) -> list[Moved]:
+        """As `Renderer.move`."""
         with torch.inference_mode():
             change = torch.from_numpy(np.asarray(deltas, np.float32))
             z = self.z + change
             decoded = self.model.decode(z).float().cpu()
             read = self.model.heads(torch.cat([self.z, z]))[0].float().cpu()
             shapes = self.openings.bound(self._expressive(self.shape + read[1:] - read[:1]))
-            return self._drawn(shapes, decoded, placement)
+            return self._placed(shapes, decoded, placement)
+
+    def show(self, faces: list[Moved]) -> Rendered:
+        """As `Renderer.show`."""
+        frame = self.canvas.show(faces)
+        return Rendered(self.shown.crop(frame, self.size) if self.whole else frame, frame)
 
     def morph(self, shapes: np.ndarray, deltas: np.ndarray) -> list[Rendered]:
         """The photo with its mesh moved to others, in place.
@@ -89,16 +94,15 @@ class Warp:
         with torch.inference_mode():
             decoded = self.model.decode(self.z + torch.from_numpy(np.asarray(deltas, np.float32))).float().cpu()
             shapes = torch.from_numpy(np.asarray(shapes, np.float32))
-            return self._drawn(shapes, decoded, np.zeros((len(shapes), 4)))
+            return [self.show([face]) for face in self._placed(shapes, decoded, np.zeros((len(shapes), 4)))]
 
-    def _drawn(self, shapes: Tensor, decoded: Tensor, placement: np.ndarray) -> list[Rendered]:
-        """Frames of meshes (N, 478, 2) in sides of the crop, and what is decoded of them (N, 3, S, S)."""
+    def _placed(self, shapes: Tensor, decoded: Tensor, placement: np.ndarray) -> list[Moved]:
+        """Meshes (N, 478, 2) in sides of the crop and what is decoded of them (N, 3, S, S), in their places."""
         moved = torch.from_numpy(np.array(placement, np.float32))
         moved[:, :2] /= self.model.framing.scale  # from face sizes to sides of the crop
         places = moved_placement(self.placement, moved)
         meshes = mesh_in_place(shapes, places)
-        frames = [self._frame(meshes[i : i + 1], places[i : i + 1], decoded[i : i + 1]) for i in range(len(shapes))]
-        return [Rendered(self._crop(frame), frame) for frame in frames]
+        return [self._moved(meshes[i : i + 1], places[i : i + 1], decoded[i : i + 1]) for i in range(len(shapes))]
 
     def _expressive(self, shapes: Tensor) -> Tensor:
         """Meshes (N, 478, 3) in sides of the crop -> (N, 478, 2), lips, lids and irises moved on by `GAIN`.
@@ -109,11 +113,11 @@ class Warp:
         head = still @ (torch.linalg.pinv(still[:, RIGID_POINTS]) @ shapes[:, RIGID_POINTS])
         return (head + self.gain * (shapes - head))[..., :2]
 
-    def _frame(self, mesh: Tensor, place: Tensor, decoded: Tensor) -> np.ndarray:
-        """The canvas with the face moved to mesh (1, 478, 2); place: of the crop, (1, 4)."""
+    def _moved(self, mesh: Tensor, place: Tensor, decoded: Tensor) -> Moved:
+        """The face moved to mesh (1, 478, 2); place: of the crop, (1, 4)."""
         scale = float(place[0, 2] / self.placement[0, 2])
         centre = 0.5 + (place - self.placement)[0, :2].numpy()
-        corner, side, view = self.canvas.view(centre, scale)
+        corner, side, view = view_square(self.region, centre, scale)
         square = torch.from_numpy(view)[None]
         field = dense_field(self.rest, mesh, SIZE, square)
         colour = None
@@ -126,14 +130,11 @@ class Warp:
             with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
                 outputs = self.refiner(inputs).float()
             colour = 255 * (compose(warped, field, outputs)[0] - warped)[0].permute(1, 2, 0).numpy()
-        return self.canvas.show(field.rigid, field, corner, side, colour)
+        return Moved(self.region, field, corner, side, colour)
 
     def _pull(self, position: Tensor) -> Tensor:
         """The photo at the places (1, S, S, 2), in sides of its view."""
         return pull(self.photo, (position - 0.5) / AROUND + 0.5)
-
-    def _crop(self, frame: np.ndarray) -> np.ndarray:
-        return self.region.crop(frame, self.size) if self.whole else frame
 
 
 @cache
