@@ -12,6 +12,7 @@ from vaegan.cli.ending import run
 COMMANDS = {
     "info": "vaegan.cli.info",
     "interpolate": "vaegan.cli.interpolate",
+    "app": "vaegan.cli.app",
     "motion": "vaegan.cli.motion",
     "prepare": "vaegan.cli.prepare",
     "check-data": "vaegan.cli.check_data",

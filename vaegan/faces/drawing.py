@@ -47,6 +47,16 @@ def draw_faces(image: np.ndarray, detections: list[Detection], faces: list[Face]
     return canvas
 
 
+def draw_mesh(image: np.ndarray, faces: list[Face], height: int) -> np.ndarray:
+    """A picture of that height in px with the faces' features and irises drawn on it: uint8 (height, W, 3)."""
+    scale = height / image.shape[0]
+    extent = (max(1, round(image.shape[1] * scale)), height)
+    picture = cv2.resize(image, extent, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    for face in faces:
+        _draw_rings(picture, face.mesh[:, :2] * scale)
+    return picture
+
+
 def describe(image: np.ndarray, detections: list[Detection], faces: list[Face]) -> list[str]:
     """Lines of text: each face's place, pose and strongest expressions; without one, what to try."""
     if not faces:
@@ -75,12 +85,16 @@ def draw_outline(face: Face | None, source_px: int, size: int) -> np.ndarray:
     """A face's features alone, without its picture, whose side was source_px: uint8 (size, size, 3)."""
     picture = np.full((size, size, 3), _GROUND, np.uint8)
     if face is not None:
-        points = face.mesh[:, :2] * (size / source_px)
-        for ring in _RINGS:
-            cv2.polylines(picture, [np.rint(points[ring]).astype(np.int32)], True, _MESH, 1, cv2.LINE_AA)
-        for x, y in points[468:]:
-            cv2.circle(picture, (round(float(x)), round(float(y))), 1, _IRIS, -1, cv2.LINE_AA)
+        _draw_rings(picture, face.mesh[:, :2] * (size / source_px))
     return picture
+
+
+def _draw_rings(picture: np.ndarray, points: np.ndarray) -> None:
+    """The features of a face, points (478, 2) in px of the picture."""
+    for ring in _RINGS:
+        cv2.polylines(picture, [np.rint(points[ring]).astype(np.int32)], True, _MESH, 1, cv2.LINE_AA)
+    for x, y in points[468:]:
+        cv2.circle(picture, (round(float(x)), round(float(y))), 1, _IRIS, -1, cv2.LINE_AA)
 
 
 def _draw_mesh(picture: np.ndarray, face: Face, scale: float, number: int) -> None:

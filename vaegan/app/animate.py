@@ -1,0 +1,112 @@
+"""The tab Animate: one transfer, its result beside photo and driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from vaegan.app import inputs, markup
+from vaegan.app.models import model_of
+from vaegan.app.work import Work
+from vaegan.errors import UserError
+from vaegan.job import Result, transfer
+from vaegan.media import read_image
+
+if TYPE_CHECKING:
+    from vaegan.app.visitors import Visitor
+
+HEAVY = {"concurrency_id": "heavy", "concurrency_limit": 2}
+"""Long jobs that run at once, of all visitors."""
+
+NOTHING = markup.stage(['<p class="empty">Press Animate: the result plays here.</p>'])
+
+
+class Made:
+    """A result and what is shown beside it. label: of it, where there are several"""
+
+    def __init__(self, folder: Path, photo: Path, driver: Path, label: str = "result") -> None:
+        self.folder, self.photo, self.driver, self.label = folder, photo, driver, label
+        self.video, self.preview = folder / f"{label}.mp4", folder / "driver.mp4"
+        self.motion, self.report = folder / f"{label}.motion", folder / f"{label}.html"
+        self.notes: list[str] = []
+        self.result: Result | None = None
+
+    def make(self, model: str, device: str, options: dict[str, Any], report: bool, on_progress) -> Made:
+        """Transfer, with every file that can be downloaded. Raises UserError."""
+        part = {name: options.get(name) for name in ("start", "end", "fps")}
+        inputs.check_length(self.driver, **part)
+        if self.driver.suffix != ".motion" and not self.preview.exists():
+            on_progress(0, None)
+            inputs.write_preview(self.driver, self.preview, *part.values(), on_frame=lambda: on_progress(0, None))
+        self.result = transfer(
+            self.photo,
+            self.driver,
+            self.video,
+            model=model_of(model, device),
+            save_motion=self.motion,
+            report=self.report if report else None,
+            on_note=lambda note: self.notes.append(note.text),
+            on_progress=on_progress,
+            **options,
+        )
+        return self
+
+    def beside(self) -> list[str]:
+        """The photo, and the driver where it has pictures."""
+        shown = inputs.fitted(read_image(self.photo), inputs.SHOWN_PX)
+        parts = [markup.picture(markup.picture_url(shown), "the photo", "photo")]
+        if self.preview.exists():
+            parts.append(markup.video(self.preview, "the driver", "driver"))
+        return parts
+
+    def downloads(self) -> list[tuple[str, Path]]:
+        files = [("Video", self.video), ("Motion", self.motion), ("Report", self.report)]
+        return [(words, path) for words, path in files if path.exists()]
+
+    def told(self) -> str:
+        result = self.result
+        lost = f"; the driver's face was lost in {result.lost}" if result.lost else ""
+        return (
+            f"{result.frames} frames of {result.width}x{result.height} px in {result.seconds:.1f} s, "
+            f"{result.frames / result.seconds:.0f} frames/s{lost}"
+        )
+
+
+def animate(
+    visitor: Visitor, photo: str | None, driver: Path, model: str, device: str, options: dict[str, Any], report: bool
+) -> Iterator[tuple[str, str | None]]:
+    """Status and stage while a result is made; the stage is None as long as it stays as it is."""
+    made = Made(visitor.new_folder("animate"), inputs.check_photo(photo), driver)
+    work = visitor.works["animate"] = Work(lambda advance: made.make(model, device, options, report, advance))
+    for state in work.states():
+        if not state.over:
+            yield markup.progress(state), None
+        elif state.cancelled:
+            visitor.new_folder("animate")
+            yield '<p class="status" role="status">Cancelled: nothing is kept.</p>', NOTHING
+        elif state.error:
+            yield markup.error(state.error), NOTHING
+        else:
+            video = markup.video(made.video, "the result", "result", main=True)
+            status = f'<p class="status" role="status">{made.told()}</p>' + markup.notes(made.notes)
+            yield status, markup.stage([*made.beside(), video], made.downloads())
+
+
+def build() -> dict[str, gr.components.Component]:
+    """The tab; what it shows, by name."""
+    parts = {}
+    with gr.Tab("Animate", id="animate"):
+        with gr.Row(elem_classes="actions"):
+            parts["go"] = gr.Button("Animate", variant="primary", elem_id="animate")
+            parts["cancel"] = gr.Button("Cancel", elem_id="cancel")
+            parts["report"] = gr.Checkbox(True, label="measure the result", container=False)
+        parts["status"] = gr.HTML(elem_id="animate-status")
+        parts["stage"] = gr.HTML(NOTHING, elem_id="animate-stage")
+    return parts
+
+
+def failed(error: UserError) -> tuple[str, str]:
+    return markup.error(str(error)), NOTHING

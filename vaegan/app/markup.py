@@ -1,0 +1,104 @@
+"""Pieces of the page in HTML: what is told, pictures, videos that play in step."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from vaegan.app.inputs import Strip
+from vaegan.app.work import State
+from vaegan.media import encode_image
+
+STRIP_EVENTS = """
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-number]");
+  if (!button) return;
+  const taken = button.getAttribute("aria-pressed") === "true";
+  element.querySelectorAll("button").forEach((one) => one.setAttribute("aria-pressed", "false"));
+  button.setAttribute("aria-pressed", String(!taken));
+  trigger("pick", { number: taken ? "" : button.dataset.number });
+});
+"""
+"""Picking a frame of the strip; picking it again leaves the choice to the program."""
+
+
+def link(path: Path) -> str:
+    """Where the browser gets a file of the page's temporary folder."""
+    return f"gradio_api/file={quote(str(path))}"
+
+
+def picture_url(image: np.ndarray, suffix: str = ".jpg") -> str:
+    """A picture uint8 (H, W, 3) within the page itself."""
+    kind = {".jpg": "jpeg", ".png": "png"}[suffix]
+    return f"data:image/{kind};base64,{base64.b64encode(encode_image(image, suffix)).decode()}"
+
+
+def picture(url: str, words: str, caption: str = "") -> str:
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<figure><img src="{url}" alt="{escape(words)}">{below}</figure>'
+
+
+def video(path: Path, words: str, caption: str, main: bool = False) -> str:
+    """A video; the one that is `main` has the controls, and all others beside it follow."""
+    role = "controls data-main" if main else 'tabindex="-1" data-follows'
+    return (
+        f"<figure{' class=main' if main else ''}>"
+        f'<video src="{link(path)}" aria-label="{escape(words)}" {role} autoplay muted loop playsinline></video>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def stage(parts: Sequence[str], downloads: Sequence[tuple[str, Path]] = ()) -> str:
+    """Pictures and videos side by side, playing in step, and links to the files."""
+    links = "".join(
+        f'<a class="download" href="{link(path)}" download="{escape(path.name)}">{escape(words)}</a>'
+        for words, path in downloads
+    )
+    return f'<div class="stage">{"".join(parts)}</div>' + (f'<p class="downloads">{links}</p>' if links else "")
+
+
+def strip(found: Strip) -> str:
+    """Frames of a driver, of which one can be picked as the reference."""
+    buttons = "".join(
+        f'<button type="button" data-number="{number}" aria-pressed="false" '
+        f'aria-label="take the frame at {time:.2f} s as the reference">'
+        f'<img src="{picture_url(image)}" alt=""><span>{time:.2f} s</span></button>'
+        for image, number, time in zip(found.pictures, found.numbers, found.times, strict=True)
+    )
+    seen = f"Face found in {found.found} of {len(found.pictures)} frames. " if found.found < len(found.pictures) else ""
+    words = f"{seen}Pick the frame that looks most like the photo, or leave that to the program."
+    return f'<p class="note">{words}</p><div class="strip">{buttons}</div>'
+
+
+def error(text: str) -> str:
+    return f'<p class="error" role="alert">{escape(text)}</p>'
+
+
+def notes(texts: Sequence[str]) -> str:
+    return "".join(f'<p class="note">{escape(text)}</p>' for text in texts)
+
+
+def progress(state: State, what: str = "read and drawn") -> str:
+    """How far a job is."""
+    if not state.done:
+        return '<p class="status" role="status">Getting ready …</p>'
+    if state.total:
+        bar = f'<progress max="{state.total}" value="{state.done}" aria-label="progress"></progress>'
+        count = f"{state.done} of {state.total} frames {what}"
+    else:
+        bar, count = '<progress aria-label="progress"></progress>', f"{state.done} frames {what}"
+    return f'<p class="status" role="status">{bar}<span>{count}, {state.rate:.0f} frames/s</span></p>'
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
+        for row in rows
+    )
+    return f'<table class="figures"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>'

@@ -1,0 +1,151 @@
+"""The page as a whole: inputs on the left, a tab for each thing to do on the right, and what belongs to whom."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import gradio as gr
+
+from vaegan.app import animate, inputs, markup, models, options
+from vaegan.app.visitors import Visitors
+from vaegan.errors import UserError
+from vaegan.samples import find_photo, shipped_motions
+
+MODEL, MOTION = "motion64", "talking"
+"""What is chosen when the page opens."""
+
+PRIVATE = {"api_visibility": "private"}
+QUIET = {**PRIVATE, "show_progress": "hidden"}
+
+HEADER = """<header><h1>vaegan</h1><p>A photo moves like a video. Everything stays on this machine. Do not show people
+doing what they did not do without their consent, and say of a result that it is synthetic.</p></header>"""
+
+
+def build(visitors: Visitors, own_model: str | None = None, device: str = "auto") -> gr.Blocks:
+    """All of it. own_model: a model folder that can be chosen besides those that ship."""
+    with gr.Blocks(title="vaegan", analytics_enabled=False) as page:
+        gr.HTML(HEADER)
+        with gr.Row(elem_id="columns"):
+            with gr.Column(scale=3, min_width=280, elem_id="inputs"):
+                given = _inputs(models.choices(own_model))
+                with gr.Accordion("Options", open=False):
+                    form = options.form()
+            with gr.Column(scale=7, min_width=320, elem_id="tabs"), gr.Tabs():
+                tab = animate.build()
+        _animate_events(visitors, device, given, form, tab)
+        _input_events(page, visitors, given, form)
+
+        def left(request: gr.Request) -> None:
+            visitors.leave(request.session_hash)
+
+        page.unload(left)
+    return page
+
+
+def _inputs(known: list[str]) -> dict[str, gr.components.Component]:
+    motions = sorted(shipped_motions(MODEL), key=lambda name: (name != MOTION, name))
+    parts = {}
+    parts["photo"] = inputs.photo_field(
+        value=str(find_photo("sample")),
+        sources=["upload", "clipboard", "webcam"],
+        webcam_options=gr.WebcamOptions(mirror=False),
+        label="Photo",
+        height=260,
+        elem_id="photo",
+    )
+    parts["choice"] = gr.Radio(
+        [*motions, inputs.VIDEO, inputs.FILE], value=motions[0], label="Moved by", elem_id="choice"
+    )
+    parts["video"] = gr.Video(
+        sources=["upload", "webcam"],
+        webcam_options=gr.WebcamOptions(mirror=False),
+        label="Video",
+        height=220,
+        visible=False,
+        elem_id="video",
+    )
+    parts["file"] = gr.File(
+        file_types=[".motion"], type="filepath", label="Motion file", height=120, visible=False, elem_id="motion-file"
+    )
+    parts["found"] = gr.HTML(elem_id="found")
+    parts["strip"] = gr.HTML(js_on_load=markup.STRIP_EVENTS, elem_id="strip")
+    parts["model"] = gr.Dropdown(known, value=MODEL, label="Model", elem_id="model")
+    return parts
+
+
+def _input_events(page: gr.Blocks, visitors: Visitors, given: dict, form: list[options.Option]) -> None:
+    fields = {option.name: option.field for option in form}
+
+    def photo_found(request: gr.Request, path: str | None) -> str:
+        visitors.of(request.session_hash, path)
+        try:
+            drawn, words = inputs.found_in_photo(inputs.check_photo(path))
+        except UserError as error:
+            return markup.error(str(error)) if path else ""
+        return markup.picture(markup.picture_url(drawn), "what is found in the photo", words)
+
+    def chosen(choice: str) -> tuple:
+        return gr.Video(visible=choice == inputs.VIDEO), gr.File(visible=choice == inputs.FILE)
+
+    def strip(request: gr.Request, choice, video, start, end, fps):
+        visitors.of(request.session_hash, video)
+        if choice != inputs.VIDEO or not video:
+            return "", ""
+        try:
+            return markup.strip(inputs.strip_of(Path(video), start or 0.0, end, fps and Fraction(str(fps)))), ""
+        except UserError as error:
+            return markup.error(str(error)), ""
+
+    def picked(event: gr.EventData) -> str:
+        return str(event.number)
+
+    gr.on(
+        [given["photo"].change, page.load],
+        photo_found,
+        given["photo"],
+        given["found"],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    given["choice"].change(chosen, given["choice"], [given["video"], given["file"]], **QUIET)
+    part = [fields[name] for name in ("start", "end", "fps")]
+    gr.on(
+        [given["choice"].change, given["video"].change, *(field.submit for field in part)],
+        strip,
+        [given["choice"], given["video"], *part],
+        [given["strip"], fields["reference"]],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    given["strip"].pick(picked, None, fields["reference"], **QUIET)
+
+
+def _animate_events(visitors: Visitors, device: str, given: dict, form: list[options.Option], tab: dict) -> None:
+    def run(request: gr.Request, photo, choice, video, file, model, report, *values):
+        visitor = visitors.of(request.session_hash, photo, video, file)
+        try:
+            driver = inputs.choose_driver(choice, video, file, model)
+            for status, stage in animate.animate(
+                visitor, photo, driver, model, device, options.read(form, values), report
+            ):
+                yield status, gr.skip() if stage is None else stage
+        except UserError as error:
+            yield animate.failed(error)
+
+    def cancel(request: gr.Request) -> None:
+        work = visitors.of(request.session_hash).works.get("animate")
+        if work is not None:
+            work.cancel()
+
+    asked = [given[name] for name in ("photo", "choice", "video", "file", "model")]
+    tab["go"].click(
+        run,
+        [*asked, tab["report"], *(option.field for option in form)],
+        [tab["status"], tab["stage"]],
+        show_progress="minimal",
+        show_progress_on=tab["status"],
+        **animate.HEAVY,
+        **PRIVATE,
+    )
+    tab["cancel"].click(cancel, None, None, queue=False, **QUIET)

@@ -1,0 +1,96 @@
+"""What is kept for everybody who has the page open, and let go when it is closed: files, a photo in memory, a job."""
+
+from __future__ import annotations
+
+import shutil
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vaegan.app.work import Work
+
+MOST = 32
+"""Visitors that are remembered; beyond that the one who did nothing for the longest time starts anew."""
+
+
+@dataclass
+class Visitor:
+    """One open page.
+
+    folder: for what is made for it; uploads: what it has given; held: by name, what is kept to answer quickly
+    works: what is at work for it, by the tab
+    """
+
+    folder: Path
+    uploads: set[Path] = field(default_factory=set)
+    held: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    works: dict[str, Work] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    def hold(self, name: str, key: Any, make) -> Any:
+        """What `make` has made for this key; one thing is held by a name, and another key replaces it."""
+        with self.lock:
+            if name not in self.held or self.held[name][0] != key:
+                self.held.pop(name, None)
+                self.held[name] = key, make()
+            return self.held[name][1]
+
+    def new_folder(self, name: str) -> Path:
+        """An empty folder of that name; what it held before is gone."""
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+
+class Visitors:
+    """All visitors by their session. root: folder of the page's temporary files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._own: set[Path] = set()
+        self._known: OrderedDict[str, Visitor] = OrderedDict()
+        self._lock = Lock()
+
+    def keep_files(self) -> None:
+        """What lies among the uploads by now belongs to the page itself."""
+        self._own = {*self.root.iterdir()}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def of(self, session: str, *uploads: str | Path | None) -> Visitor:
+        """The visitor of a session; uploads: files that belong to it from now on."""
+        with self._lock:
+            if session not in self._known:
+                self._known[session] = Visitor(self.root / "visitors" / session)
+            self._known.move_to_end(session)
+            visitor = self._known[session]
+            visitor.uploads |= {Path(path) for path in uploads if path and self._is_upload(Path(path))}
+            leaving = [*self._known][:-MOST]
+        for one in leaving:
+            self.leave(one)
+        return visitor
+
+    def leave(self, session: str) -> None:
+        """Stop what is at work for a session and delete its files, but for uploads that others have given as well."""
+        with self._lock:
+            visitor = self._known.pop(session, None)
+            if visitor is None:
+                return
+            shared = set().union(*(other.uploads for other in self._known.values()))
+        for work in visitor.works.values():
+            work.cancel()
+        for _, held in visitor.held.values():
+            getattr(held, "close", lambda: None)()
+        for path in visitor.uploads - shared:
+            shutil.rmtree(path.parent, ignore_errors=True)
+        shutil.rmtree(visitor.folder, ignore_errors=True)
+
+    def _is_upload(self, path: Path) -> bool:
+        """Whether a file lies in a folder of its own among the uploads."""
+        folder = path.parent
+        return folder.parent == self.root and folder.name != "visitors" and folder not in self._own
