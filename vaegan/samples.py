@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vaegan.errors import UserError
 from vaegan.folder import PRETRAINED
+from vaegan.sources import webcam_number
 
 PHOTO_SUFFIXES = (".jpg", ".png", ".webp")
 
@@ -32,7 +33,9 @@ def find_photo(name_or_path: str | Path) -> Path:
 
 
 def find_driver(name_or_path: str | Path, model_name: str) -> Path:
-    """The file or folder meant by --driver: a path that exists, else the name of a motion of the model. UserError."""
+    """What is meant by --driver: a path that exists, a webcam, the name of a motion of the model. Raises UserError."""
+    if webcam_number(name_or_path) is not None:
+        return Path(name_or_path)
     path, ships_for = Path(name_or_path), shipped_for(str(name_or_path))
     if ships_for and model_name not in ships_for and not path.exists():
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time as clock
 from collections.abc import Generator, Iterable
 from contextlib import closing
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
+from vaegan.errors import UserError
 from vaegan.media import TimedPicture
 from vaegan.media.images import rgb_array
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 READ_AHEAD = 4
 """Decoded frames that wait for the tracker; a 4K frame takes 25 MB."""
+
+WEBCAM_FPS = Fraction(30)
+"""Frames per second of a camera that does not say."""
 
 HANDED_IN_FPS = Fraction(25)
 """Frames per second of frames that are handed in, where nobody says otherwise."""
@@ -114,18 +119,18 @@ class LiveSource:
     """Frames that are handed in as they happen, from any thread: only the newest waits.
 
     Who takes them too slowly loses frames, never time. name: for messages; rate: about how many a second
-    dropped: how many frames were never taken; last_taken: time of the last that was, and when it was handed in, in
-    seconds of `time.monotonic`
+    dropped: how many frames were never taken; began: time of the first that was
+    last_taken: time of the last that was, and when it was handed in, in seconds of `time.monotonic`
     """
 
     path, has_audio, expected, repeats, live = None, False, None, False, True
 
     def __init__(self, name: str = "the frames handed in", rate: Fraction = HANDED_IN_FPS) -> None:
         self.name, self.rate = name, rate
-        self.dropped, self.last_taken = 0, (-math.inf, -math.inf)
+        self.dropped, self.began, self.last_taken = 0, math.nan, (-math.inf, -math.inf)
         self._next: TimedPicture | None = None
         self._handed_in = -math.inf
-        self._last, self._ended = -math.inf, False
+        self._last, self.ended = -math.inf, False
         self._changed = Condition()
 
     def put(self, image: np.ndarray, time: float | None = None) -> float:
@@ -148,18 +153,78 @@ class LiveSource:
     def end(self) -> None:
         """No frame will come any more."""
         with self._changed:
-            self._ended = True
+            self.ended = True
             self._changed.notify_all()
 
     def frames(self) -> Generator[TimedPicture]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._next is not None or self._ended)
+                self._changed.wait_for(lambda: self._next is not None or self.ended)
                 if self._next is None:
                     return
                 picture, self._next = self._next, None
                 self.last_taken = picture.time, self._handed_in
+                self.began = picture.time if math.isnan(self.began) else self.began
             yield picture
+
+
+class WebcamSource(LiveSource):
+    """A camera, from `frames` on: the newest of its frames.
+
+    number: as the system counts cameras; start, end: seconds from its first frame; fps: what it is asked for
+    gone: whether it stopped by itself
+    Raises UserError when it is not there or gives no picture.
+    """
+
+    def __init__(self, number: int, start: float = 0.0, end: float | None = None, fps: Fraction | None = None) -> None:
+        import cv2
+
+        cv2.setLogLevel(0)  # what it would say comes with the error here
+        name, self.start, self.end_at, self.gone = f"webcam {number}", start, math.inf if end is None else end, False
+        self._camera = cv2.VideoCapture(number)
+        if fps is not None:
+            self._camera.set(cv2.CAP_PROP_FPS, float(fps))
+        self._camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        if not self._camera.isOpened() or not self._camera.read()[0]:
+            self._camera.release()
+            raise UserError(
+                f"{name} gives no picture: connect it, allow access to it, close what else uses it, or name another one"
+                f" (--driver webcam:{number + 1})"
+            )
+        rate = self._camera.get(cv2.CAP_PROP_FPS)
+        super().__init__(name, Fraction(rate).limit_denominator(1001) if 1 <= rate <= 240 else WEBCAM_FPS)
+
+    def frames(self) -> Generator[TimedPicture]:
+        camera = Thread(target=self._film, daemon=True, name=self.name)
+        camera.start()
+        try:
+            for frame in super().frames():
+                yield frame
+                if frame.time - self.began >= self.end_at:
+                    return
+        finally:
+            self.end()
+            camera.join()
+
+    def _film(self) -> None:
+        began = None
+        while not self.ended:
+            there, image = self._camera.read()
+            if not there:
+                self.gone = not self.ended
+                break
+            now = clock.monotonic()
+            began = now if began is None else began
+            if now - began >= self.start:
+                self.put(image[..., ::-1], now)
+        self._camera.release()
+        self.end()
+
+
+def webcam_number(driver: str | Path) -> int | None:
+    """The camera that `webcam` or `webcam:N` means; None where a driver is something else."""
+    meant = re.fullmatch(r"webcam(?::(\d{1,3}))?", str(driver))
+    return int(meant[1] or 0) if meant and not Path(driver).exists() else None
 
 
 def open_source(
@@ -168,9 +233,11 @@ def open_source(
     end: float | None = None,
     fps: Fraction | None = None,
 ) -> Source:
-    """The source of a driver: a video, a folder of pictures or an iterator of (time, image). Raises UserError."""
+    """The source of a driver: a video, a folder of pictures, a webcam or (time, image)s. Raises UserError."""
     if isinstance(driver, LiveSource):
         return driver
+    if isinstance(driver, (str, Path)) and (number := webcam_number(driver)) is not None:
+        return WebcamSource(number, start, end, fps)
     kind = VideoSource if isinstance(driver, (str, Path)) else FrameSource
     return kind(driver, start, end, fps)
 
