@@ -19,6 +19,7 @@ from vaegan.media.statement import statement
 from vaegan.media.writer import QUALITY
 from vaegan.notes import Note, quality_notes, size_notes, sound_notes
 from vaegan.pipeline import Transfer, choose_device
+from vaegan.preview import on_screen
 from vaegan.render.extent import CROP_SIZE
 from vaegan.samples import find_driver, find_photo
 from vaegan.settings import PARTS, TransferSettings
@@ -113,7 +114,7 @@ def transfer(
     if not 1 <= quality <= 100:
         raise UserError(f"quality {quality} is out of range: use 1 to 100")
     photo = find_photo(photo)
-    output = Path(output or f"{photo.stem}_{Path(driver).resolve().stem}.mp4")
+    output = Path(output or f"{photo.stem}_{Path(driver).resolve().stem.replace(':', '')}.mp4")
     if isinstance(model, (str, Path)):
         model = load(model, device)
     driver = find_driver(driver, model.name)
@@ -152,19 +153,21 @@ def transfer(
         on_progress(done, run.steps)
 
     with closing(run.frames(on_read=advance)) as frames, ExitStack() as stack:
-        for frame in frames:
+        for frame in on_screen(frames, run, on_note) if run.live else frames:
             if not video.count:
                 video.audio_start = run.began
                 stack.enter_context(video)
             for note in frame.notes:
                 on_note(note)
-            video.write(run.compare(frame) if compare else frame.image)
+            video.write(run.compare(frame) if compare else frame.image, frame.time if run.live else None)
             if measure is not None:
                 measure.add(frame)
             if storyboard is not None or report is not None:
                 board.add(frame.time, [picture for picture in (frame.driver, frame.crop) if picture is not None])
             advance(1)
         outcome = frames.outcome()
+    if outcome.reference_pose is None:
+        raise UserError(f"{driver}: no face was seen, so that the photo rests in {output}; nothing else was written")
     seconds = time.perf_counter() - began
     if storyboard is not None:
         write_image(storyboard, board.image(not no_label), statement(run.model.id))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaegan.errors import UserError
 from vaegan.pipeline import Transfer, choose_device
 from vaegan.settings import TransferSettings
 from vaegan.sources import LiveSource
@@ -97,11 +96,6 @@ class LiveSession:
             model = load_model(model, device=choose_device(device))
         self.source = source or LiveSource()
         self.run = Transfer(photo, self.source, model, TransferSettings(**options), tracker, keep_motion=False)
-        if self.run.reads_first or isinstance(self.run.settings.reference, int):
-            raise UserError(
-                "a live driver is drawn as it comes: leave out --smooth, a numbered or whole --reference, and, "
-                "with a model without heads, --motion absolute"
-            )
         self.notes: list[Note] = list(self.run.notes)
         self._newest: LiveFrame | None = None
         self._untaken, self._error, self._ended = False, None, False

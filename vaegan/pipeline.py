@@ -22,7 +22,7 @@ from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_p
 from vaegan.reference import choose_reference, nearest, read_heads, shaking
 from vaegan.samples import find_driver
 from vaegan.settings import TransferSettings
-from vaegan.sources import LiveSource, Source, open_source, prefetch
+from vaegan.sources import LiveSource, Source, open_source, prefetch, webcam_number
 from vaegan.stage import Stage
 from vaegan.streaming import Streaming
 
@@ -78,6 +78,11 @@ class Transfer:
             grown = float(self.rate / opened.rate) / s.speed if self._between else 1.0
             self.expected = None if opened.expected is None else max(1, round(opened.expected * grown))
         self.show_driver = show_driver and self.source is not None and (self.source.repeats or not self.reads_first)
+        if self.live and (self.reads_first or isinstance(s.reference, int)):
+            raise UserError(
+                "a live driver is drawn as it comes: leave out --smooth, a numbered or whole --reference, and, "
+                "with a model without heads, --motion absolute"
+            )
         self.keep_motion, self._streaming = keep_motion, None
         self.photos = read_portraits(photo, model, tracker, s.face)
         self.photo = self.photos[0]
@@ -89,6 +94,8 @@ class Transfer:
         s = self.settings
         if isinstance(driver, (str, Path)):
             driver = find_driver(driver, self.model.name)
+            if webcam_number(driver) is not None:  # which opens but once
+                return open_source(driver, s.start, s.end, s.fps)
             if driver.suffix.lower() != ".motion":
                 source = open_source(driver, s.start, s.end)
                 fewer = s.speed == 1 and s.fps is not None and s.fps < source.rate
@@ -122,6 +129,11 @@ class Transfer:
     def began(self) -> float:
         """Seconds of the driver at its first frame, once that is read."""
         return getattr(self.source, "began", self.settings.start)
+
+    @property
+    def live(self) -> bool:
+        """Whether the driver's frames come in their own time."""
+        return self.source is not None and self.source.live
 
     @property
     def reads_first(self) -> bool:
@@ -174,7 +186,7 @@ class Transfer:
             frames = self._from_motion(recorder.motion(), recorder)
         else:
             frames = self._as_it_comes()
-        if self.source is not None and self.source.live:
+        if self.live:
             return (yield from frames)
         with closing(prefetch(frames, 2 * BATCH)) as ahead:
             return (yield from ahead)
@@ -193,7 +205,7 @@ class Transfer:
             moved = replace(steps, found=steps.found & (not passage.rests))
             yield from self._draw(steps, *adjust(moved), iter(passage.pictures), notes)
         motion = recorder.motion() if self.keep_motion and recorder.reference_pose is not None else None
-        return Outcome(motion, streaming.lost, pose)
+        return Outcome(motion, streaming.lost, recorder.reference_pose if pose is None else pose)
 
     def _from_motion(self, motion: Motion, recorder: MotionRecorder | None) -> Generator[Frame, None, Outcome]:
         """From a whole motion. recorder: what it was read with, where there are pictures of the driver to show."""

@@ -36,11 +36,14 @@ class Window:
     def __init__(self, title: str, key: Callable[[str], None]) -> None:
         try:
             import tkinter
-
+        except ImportError as error:  # Linux distributions ship it apart from Python
+            raise RuntimeError("this Python has no tkinter") from error
+        self._lost = tkinter.TclError
+        try:
             self._root = tkinter.Tk()
-        except (ImportError, RuntimeError) as error:  # a Python without Tk; tkinter.TclError: no display
+        except self._lost as error:
             raise RuntimeError(str(error)) from error
-        self._title, self._open = title, True
+        self._title = title
         self._picture = tkinter.PhotoImage(master=self._root)
         tkinter.Label(self._root, image=self._picture, borderwidth=0).pack()
         self._root.title(title)
@@ -49,17 +52,20 @@ class Window:
         self._root.protocol("WM_DELETE_WINDOW", lambda: key("q"))
 
     def show(self, image: np.ndarray, words: str = "") -> None:
-        """image: uint8 (H, W, 3); on the screen when this returns."""
+        """image: uint8 (H, W, 3); on the screen when this returns. Raises RuntimeError when the display is gone."""
         scale = min(1.0, LONGEST_PX / max(image.shape))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         height, width = image.shape[:2]
-        self._picture.configure(data=b"P6 %d %d 255 " % (width, height) + image.tobytes())
-        self._root.title(f"{self._title}  {words}")
-        self._root.update()
+        try:
+            self._picture.configure(data=b"P6 %d %d 255 " % (width, height) + image.tobytes())
+            self._root.title(f"{self._title}  {words}")
+            self._root.update()
+        except self._lost as error:
+            raise RuntimeError(str(error)) from error
 
     def close(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the display may be gone
+        with contextlib.suppress(self._lost):  # the display may be gone
             self._root.destroy()
 
 
@@ -90,7 +96,11 @@ def on_screen(
             with closing(prefetch(frames, 1)) as ahead:
                 for frame in ahead:
                     if screen is not None:
-                        screen.show(frame.image, _words(ends, late))
+                        try:
+                            screen.show(frame.image, _words(ends, late))
+                        except RuntimeError as error:
+                            screen = None
+                            on_note(Note("live", f"the preview is gone ({error}); Ctrl-C ends and writes"))
                     ends.append(time.monotonic())
                     late.append(ends[-1] - source.began - frame.time)
                     count += 1
@@ -129,8 +139,9 @@ def _interrupt_ends(source: LiveSource) -> Iterator[None]:
         source.end()
         signal.signal(signal.SIGINT, before)
 
+    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
     try:
-        before = signal.signal(signal.SIGINT, end)
+        signal.signal(signal.SIGINT, end)
     except ValueError:  # not the main thread, to which Ctrl-C never comes
         yield
         return

@@ -179,7 +179,7 @@ class WebcamSource(LiveSource):
     def __init__(self, number: int, start: float = 0.0, end: float | None = None, fps: Fraction | None = None) -> None:
         import cv2
 
-        cv2.setLogLevel(0)  # what it would say comes with the error here
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it would say comes with the error here
         name, self.start, self.end_at, self.gone = f"webcam {number}", start, math.inf if end is None else end, False
         self._camera = cv2.VideoCapture(number)
         if fps is not None:

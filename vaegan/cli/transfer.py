@@ -52,7 +52,8 @@ def transfer(
     driver: Annotated[
         str,
         typer.Option(
-            help="What moves it: a video, a folder of frames, a .motion file, or the name of a shipped motion.",
+            help="What moves it: a video, a folder of frames, a webcam (webcam, webcam:1), a .motion file, or the name "
+            "of a shipped motion.",
             rich_help_panel="Input",
         ),
     ],
