@@ -10,6 +10,7 @@ import torch
 
 from vaegan.faces.geometry import CropTransform
 from vaegan.render.field import HEAD_RADIUS, SQUEEZE, Field
+from vaegan.render.surroundings import Surroundings
 
 COARSE = 96
 """Samples along either side of the head's surroundings, where the movement is smooth."""
@@ -53,16 +54,17 @@ class Moved:
             np.maximum(high, self.corner + self.side), 0, limit
         )
 
-    def offset(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    def offset(self, low: np.ndarray, high: np.ndarray, surroundings: Surroundings) -> np.ndarray:
         """From each px of that part to where it comes from, float32 (H, W, 2) in px."""
-        own = self._places(_grid(low, high))
+        grid, unit = _grid(low, high), self.region.side
+        own = self._places(grid)
         around = (self.field.rigid.back(own) - own).view(COARSE, COARSE, 2).numpy()
-        offset = _enlarged(around, low, high)
+        offset = _enlarged((surroundings.yielding(around * unit, grid) / unit).astype(np.float32), low, high)
         # Within the field's square only what it adds to the head's own movement.
         if (squares := self.square_in(low, high)) is not None:
             part, own_part = squares
             offset[part] += self._resized(self.field.inner[0].numpy())[own_part]
-        offset *= self.region.side
+        offset *= unit
         return offset
 
     def share(self, others: list[Moved], low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -101,22 +103,26 @@ class Moved:
 class Canvas:
     """A photo, uint8 (H, W, 3), whose faces are moved in place."""
 
-    def __init__(self, image: np.ndarray):
-        self.image = np.ascontiguousarray(image)
+    def __init__(self, image: np.ndarray, surroundings: Surroundings) -> None:
+        self.image, self.surroundings = np.ascontiguousarray(image), surroundings
 
     def show(self, faces: list[Moved]) -> np.ndarray:
         """The image with its faces moved: uint8 (H, W, 3)."""
         out, limit = self.image.copy(), np.array(self.image.shape[1::-1])
         parts = [face.reach(limit) for face in faces]
-        offsets = [face.offset(*part) if _holds(*part) else None for face, part in zip(faces, parts, strict=True)]
+        offsets = [
+            face.offset(*part, self.surroundings) if _holds(*part) else None
+            for face, part in zip(faces, parts, strict=True)
+        ]
+        (left, top), picture = self.surroundings.origin, self.surroundings.image
         if len(faces) > 1:
             offsets = _joined(faces, parts, offsets)
         for (low, high), offset in zip(parts, offsets, strict=True):
             if offset is None:
                 continue
-            offset[..., 0] += np.arange(low[0], high[0], dtype=np.float32)
-            offset[..., 1] += np.arange(low[1], high[1], dtype=np.float32)[:, None]
-            moved = cv2.remap(self.image, offset, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            offset[..., 0] += np.arange(left + low[0], left + high[0], dtype=np.float32)
+            offset[..., 1] += np.arange(top + low[1], top + high[1], dtype=np.float32)[:, None]
+            moved = cv2.remap(picture, offset, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
             for face in faces:
                 face.add_colour(moved, low, high)
             out[_slices(low, high)] = moved

@@ -26,6 +26,7 @@ from vaegan.render.refiner import (
     refiner_inputs,
 )
 from vaegan.render.renderer import Rendered, Renderer
+from vaegan.render.surroundings import AROUND, Surroundings
 from vaegan.render.view import FullView, View
 from vaegan.tensors import to_float
 
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 GAIN = {LIPS: 1.2, RIGHT_LIDS + LEFT_LIDS: 1.2, IRISES: 1.4}
 """A linear head is fitted to a noisy latent and gives back less than there was: on clips of people it has not seen
 about .8 of what lips and lids do, .6 of what irises do. Part of that is put back."""
-
-AROUND = 2.0
-"""Views that the refiner's own copy of the photo holds: a head that moves finds its surroundings in it."""
 
 
 class Warp(Renderer):
@@ -56,7 +54,11 @@ class Warp(Renderer):
         self.refiner = None if refiner is None else refiner.to(memory_format=torch.channels_last)
         self.shown, self.whole = region, isinstance(view, FullView)
         self.region = region if self.whole else CropTransform(size / 2, size / 2, size)
-        self.canvas = Canvas(view.image if self.whole else region.crop(portrait.image, size))
+        self.canvas = (
+            Canvas(view.image, Surroundings.of_photo(view.image, region))
+            if self.whole
+            else Canvas(region.crop(portrait.image, size), Surroundings.of_view(portrait.image, region, size))
+        )
         around = region.scaled(AROUND).crop(portrait.image, round(AROUND * SIZE))
         self.photo = to_float(around)[None]
         self.rest = at_rest(_batch(region.to_crop(np.asarray(portrait.mesh, np.float64), 1.0)))
