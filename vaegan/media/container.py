@@ -1,5 +1,6 @@
 """Video files opened within bounds, and read packet by packet past damage and imprecise seeks."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -72,6 +73,9 @@ def video_stream(container: av.container.InputContainer, path: str | os.PathLike
 
 _WITHOUT_INDEX = {"mpeg", "mpegvideo"}
 
+_LOOKED_AT = 500
+"""Packets whose times are read where the header's frame rate cannot be trusted."""
+
 
 def decode(container: av.container.InputContainer, stream: av.stream.Stream, damage: list[str]) -> Iterator[Any]:
     """Decode the frames of one stream from where the container stands, past packets that cannot be decoded.
@@ -89,6 +93,36 @@ def decode(container: av.container.InputContainer, stream: av.stream.Stream, dam
             damage.append(reason(error))
             continue
         yield from frames
+
+
+def look(
+    container: av.container.InputContainer, stream: av.VideoStream, times: bool
+) -> tuple[av.VideoFrame | None, list[float]]:
+    """The first picture that can be decoded, and the times in s of the first packets, of many only where asked for."""
+    first, stamps, packets = None, [], container.demux(stream)
+    while first is None or (times and len(stamps) < _LOOKED_AT):
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                break
+            if packet.size and clock(packet) is not None:
+                stamps.append(clock(packet))
+            if first is None:
+                first = next(iter(packet.decode()), None)
+        except av.FFmpegError:
+            continue
+    return first, stamps
+
+
+def last_time(path: str | os.PathLike) -> float:
+    """Where the last packet of any stream of a file ends, in s from where the file begins; 0 where there is none."""
+    last = 0.0
+    with open_media(path) as container, contextlib.suppress(av.FFmpegError):
+        begin = (container.start_time or 0) / av.time_base
+        for packet in container.demux():
+            if packet.size and clock(packet) is not None:
+                last = max(last, clock(packet) + float((packet.duration or 0) * packet.time_base) - begin)
+    return last
 
 
 def clock(item: av.Packet | av.frame.Frame) -> float | None:

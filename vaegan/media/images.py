@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from vaegan.errors import UserError
 from vaegan.media.files import atomic_path, input_file, reason
 from vaegan.media.statement import picture_options
 
-READ_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+READ_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "PPM")
 _WRITE_FORMATS = {
     ".png": ("PNG", {"compress_level": 4}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -28,24 +28,29 @@ _WRITE_FORMATS = {
     ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
 }
 IMAGE_SUFFIXES = set(_WRITE_FORMATS)
-_READ_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".ppm", ".pgm"}
+READ_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".ppm", ".pgm", ".avif", ".heic", ".heif", ".hif"}
+# Files of these brands need the package pillow-heif; AVIF looks much the same but is read by Pillow.
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_ANIMATED = {"PNG", "WEBP", "AVIF"}  # several pictures in a TIFF or a camera's JPEG are pages, not frames
 # Where Pillow warns of a decompression bomb (a quarter of a GB as RGB), we stop.
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+_INTENT, _FLAGS = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
 # What Pillow's decoders raise on damaged or hostile bytes.
 _DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, KeyError),
-    *(OverflowError, MemoryError, struct.error, zlib.error),
+    *(OverflowError, MemoryError, RuntimeError, struct.error, zlib.error),
 )
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Read a picture -> uint8 (H, W, 3) RGB, upright by its EXIF orientation.
 
-    Grey, palette, CMYK, 16-bit and float pictures become 8-bit RGB; transparent pixels lie on white; of a picture
-    with several frames the first is taken.
+    Grey, palette, CMYK, 16-bit and float pictures become 8-bit RGB; an embedded colour profile is converted to sRGB;
+    transparent pixels lie on white; of a picture with several frames the first is taken.
 
     Raises:
-        UserError: the file is missing, a folder, empty, not a picture that we read, damaged, or has too many pixels.
+        UserError: the file is missing, a folder, empty, not a picture that we read (HEIC without the package
+            pillow-heif), damaged, or has too many pixels.
     """
     return _decode(input_file(path, "a picture"), str(path))
 
@@ -61,7 +66,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     Raises:
         UserError: as `read_image`.
     """
-    with _opened(input_file(path, "a picture"), str(path)) as image:
+    with opened_picture(input_file(path, "a picture"), str(path)) as image:
         width, height = image.size
         return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
 
@@ -121,19 +126,37 @@ def frame_files(folder: Path) -> list[Path]:
         parts = re.split(r"(\d+)", file.name.lower())
         return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
-    files = [f for f in folder.iterdir() if f.suffix.lower() in _READ_SUFFIXES and not f.name.startswith(".")]
+    files = [f for f in folder.iterdir() if f.suffix.lower() in READ_SUFFIXES and not f.name.startswith(".")]
     if not files:
-        raise UserError(f"{folder} holds no pictures ({', '.join(sorted(_READ_SUFFIXES))}); name a folder of frames")
+        raise UserError(f"{folder} holds no pictures ({', '.join(sorted(READ_SUFFIXES))}); name a folder of frames")
     return sorted(files, key=natural)
 
 
+def picture_frames(path: str | os.PathLike) -> int | None:
+    """How many frames the picture of a file shows in turn, 1 where it stands still.
+
+    None where it is no picture, or a GIF, which video libraries read, too.
+
+    Raises:
+        UserError: as `read_image`, for what is a picture.
+    """
+    try:
+        with opened_picture(input_file(path, "a video"), str(path)) as image:
+            if image.format == "GIF":
+                return None
+            return image.n_frames if image.format in _ANIMATED else 1
+    except _NoPictureError:
+        return None
+
+
 @contextmanager
-def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
+def opened_picture(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
     """The picture with its header read and checked; errors inside the block count as damage of the picture."""
     try:
+        formats = ("HEIF",) if _is_heif(source, name) else READ_FORMATS
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(source, formats=READ_FORMATS)
+            image = Image.open(source, formats=formats)
         with image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombWarning
@@ -143,17 +166,69 @@ def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first") from error
     except Image.UnidentifiedImageError as error:
-        known = ", ".join(READ_FORMATS)
-        raise UserError(f"{name} is not a picture that can be read ({known}); convert it to PNG or JPEG") from error
+        known = ", ".join((*READ_FORMATS, "HEIC"))
+        words = f"{name} is not a picture that can be read ({known}); convert it to PNG or JPEG"
+        raise _NoPictureError(words) from error
     except _DECODE_ERRORS as error:
         raise UserError(f"{name} is a damaged picture ({reason(error)}); copy or export it again") from error
 
 
+class _NoPictureError(UserError):
+    """What Pillow takes for no picture at all."""
+
+
+def _is_heif(source: Path | io.BytesIO, name: str) -> bool:
+    """Whether this is a HEIC photo, for which Pillow is made ready. Raises UserError where pillow-heif is missing."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            start = file.read(12)
+    else:
+        start = bytes(source.getbuffer()[:12])
+    if start[4:8] != b"ftyp" or start[8:] not in _HEIF_BRANDS:
+        return False
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise UserError(f"{name} is a HEIC photo: pip install 'vaegan[heif]', or convert it to JPEG") from error
+    register_heif_opener(thumbnails=False)
+    return True
+
+
 def _decode(source: Path | io.BytesIO, name: str) -> np.ndarray:
-    with _opened(source, name) as image:
+    with opened_picture(source, name) as image:
         image.load()
-        upright = ImageOps.exif_transpose(image)
-    return np.array(_rgb(upright))
+        return picture_array(image)
+
+
+def picture_array(image: Image.Image) -> np.ndarray:
+    """A picture of Pillow's, or the frame it stands at -> uint8 (H, W, 3) RGB, upright, in sRGB, on white."""
+    return np.array(_rgb(_in_srgb(ImageOps.exif_transpose(image))))
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The picture with the colours that its embedded profile means; as it is without one, or with one that is broken.
+
+    Transparency is kept; 16-bit and float pictures are grey, and keep their values.
+    """
+    data = image.info.get("icc_profile")
+    if not data or image.mode == "F" or image.mode.startswith("I"):
+        return image
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[profile.profile.xcolor_space.strip()]
+        if mode == "RGB" and "srgb" in ImageCms.getProfileDescription(profile).lower():
+            return image
+        if mode != "RGB" and image.mode not in {"L": ("1", "L", "LA"), "CMYK": ("CMYK",)}[mode]:
+            return image  # browsers, too, leave out a profile of another kind of picture
+        clear = image.convert("RGBA") if image.has_transparency_data else None
+        meant = ImageCms.profileToProfile(
+            (clear or image).convert(mode), profile, ImageCms.createProfile("sRGB"), _INTENT, "RGB", flags=_FLAGS
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, KeyError):
+        return image
+    if clear is not None:
+        meant.putalpha(clear.getchannel("A"))
+    return meant
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -1,5 +1,6 @@
 """Frames with their times, and frame rates as exact fractions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -8,6 +9,15 @@ import numpy as np
 from vaegan.errors import UserError
 
 MAX_RATE = 1000
+
+VARIABLE = 0.8
+"""Where the mean rate falls below this share of the rate at which frames follow each other while something moves, the
+mean says nothing: recordings of a screen keep no frames while it stands still."""
+
+MOVING_RATE = 60
+"""The fastest rate, in frames/s, that is taken from the times of a few frames: clocks of recordings stutter."""
+
+_STRIDE, _MOVING_SHARE = 4, 0.25
 
 
 @dataclass(frozen=True)
@@ -36,3 +46,29 @@ def exact_rate(rate: Fraction | float | str) -> Fraction:
         if nominal and abs(value / nominal - 1) < Fraction(1, 10_000):
             return nominal
     return value.limit_denominator(1001)
+
+
+def moving_rate(times: Sequence[float], mean: Fraction) -> Fraction:
+    """The rate that keeps the motion of a video: `mean`, or that of its fastest quarter where that is much faster.
+
+    Args:
+        times: s of its frames, or of the first few hundred, in any order.
+        mean: frames/s of the whole.
+    """
+    rising = np.unique(np.round(np.asarray(times, np.float64), 6))
+    if len(rising) < 2:
+        return mean
+    stride = min(_STRIDE, 1 + len(rising) // 8)
+    steps = (rising[stride:] - rising[:-stride]) / stride
+    fast = steps[steps <= np.quantile(steps, _MOVING_SHARE) * 1.05]
+    rate = min(MOVING_RATE, float(1 / fast.mean()))
+    return mean if mean >= VARIABLE * rate else _near_whole(rate)
+
+
+def _near_whole(rate: float) -> Fraction:
+    """The rate as a whole number, or one divided by 1.001, where it is within 1 % of it: clocks of 1 ms round."""
+    nearest = round(rate)
+    for nominal in (Fraction(nearest), Fraction(nearest * 1000, 1001)):
+        if nearest and abs(rate / float(nominal) - 1) < 0.0005:
+            return nominal
+    return Fraction(nearest) if nearest and abs(rate / nearest - 1) < 0.01 else exact_rate(rate)
