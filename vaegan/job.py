@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from vaegan.frames import Outcome
     from vaegan.model import FaceModel
 
+STEM_BYTES = 100
+"""Of each of the two names in the output's own; the whole may take 255 bytes."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -114,7 +117,7 @@ def transfer(
     if not 1 <= quality <= 100:
         raise UserError(f"quality {quality} is out of range: use 1 to 100")
     photo = find_photo(photo)
-    output = Path(output or f"{photo.stem}_{Path(driver).resolve().stem.replace(':', '')}.mp4")
+    output = Path(output or default_output(photo, driver))
     if isinstance(model, (str, Path)):
         model = load(model, device)
     driver = find_driver(driver, model.name)
@@ -175,6 +178,12 @@ def transfer(
         outcome.motion.save(save_motion)
     figures = [] if measure is None else _report(measure, outcome, run, driver, board.image(not no_label), Path(report))
     return replace(result, files=files, frames=video.count, lost=outcome.lost, seconds=seconds, figures=figures)
+
+
+def default_output(photo: Path, driver: str | Path) -> str:
+    """PHOTO_DRIVER.mp4, of names that are cut where file systems would refuse them."""
+    stems = (photo.stem, Path(driver).resolve().stem.replace(":", ""))
+    return f"{'_'.join(os.fsencode(stem)[:STEM_BYTES].decode(errors='ignore') for stem in stems)}.mp4"
 
 
 def load(model: str | Path, device: str = "auto") -> FaceModel:

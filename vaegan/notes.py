@@ -1,9 +1,11 @@
 """What a user may want to mend although the transfer goes on."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
+from vaegan.media.timing import VARIABLE
 from vaegan.media.writer import QUALITY, WITH_SOUND
 
 POSE_DEGREES = 15
@@ -21,6 +23,7 @@ class Note:
     """What is worth a line.
 
     kind: "faces" (the photo shows several) | "size" (of the result) | "sound" (left out) | "quality" (not heeded)
+        | "hdr", "rate" (of the driver)
         | "reference" (the driver's frame that was chosen) | "pose" (photo and driver look different ways)
     text: one line
     """
@@ -33,6 +36,17 @@ def faces_notes(photo: str, faces: int) -> tuple[Note, ...]:
     """A note where the photo of that name shows more than one face."""
     text = f"{photo} shows {faces} faces; the largest is used: --face all, a number or X,Y says otherwise"
     return (Note("faces", text),) if faces > 1 else ()
+
+
+def driver_notes(name: str, hdr: str, rate: Fraction, mean_rate: Fraction) -> tuple[Note, ...]:
+    """Notes on a driver of a high dynamic range, or at the rate of whose motion more frames are shown than it holds."""
+    notes = []
+    if hdr:
+        notes.append(Note("hdr", f"{name} is HDR ({hdr}); its colours are mapped to those of ordinary video"))
+    if mean_rate < VARIABLE * rate:
+        rates = f"{float(rate):.4g} frames/s, as while it moves, not its mean of {float(mean_rate):.3g}"
+        notes.append(Note("rate", f"{name} has a variable frame rate; the result has {rates}: --fps sets another"))
+    return tuple(notes)
 
 
 def size_notes(width: int, height: int) -> tuple[Note, ...]:

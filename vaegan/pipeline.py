@@ -17,7 +17,7 @@ from vaegan.directions import directions_of, has_directions
 from vaegan.errors import UserError
 from vaegan.frames import Frame, Frames, Outcome
 from vaegan.motion import Motion, MotionRecorder, Steps
-from vaegan.notes import Note, faces_notes, pose_notes, reference_notes
+from vaegan.notes import Note, driver_notes, faces_notes, pose_notes, reference_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portraits, watch
 from vaegan.reference import choose_reference, nearest, read_heads, shaking
 from vaegan.samples import find_driver
@@ -87,6 +87,7 @@ class Transfer:
         self.photos = read_portraits(photo, model, tracker, s.face)
         self.photo = self.photos[0]
         self.notes = faces_notes(photo_name(photo), self.photo.faces) if s.face == "largest" else ()
+        self.notes += self._driver_notes()
         self.stage = Stage(self.photos, model, s, crop_size)
         self.renderer, self.view_name = self.stage.renderer_name, self.stage.view_name
 
@@ -120,6 +121,13 @@ class Transfer:
     def height(self) -> int:
         """Of Frame.image, px."""
         return self.stage.height
+
+    def _driver_notes(self) -> tuple[Note, ...]:
+        source = self.source
+        if source is None:
+            return ()
+        mean = self.rate if self.settings.fps else source.mean_rate
+        return driver_notes(source.name, source.hdr, self.rate, mean)
 
     @property
     def has_audio(self) -> bool:

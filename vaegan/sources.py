@@ -39,6 +39,7 @@ class Source(Protocol):
 
     name: for messages; rate: frames per second; expected: about how many frames, None where not known
     path: the file or folder, None where there is none; has_audio: whether it has sound
+    hdr, mean_rate: see `vaegan.media.VideoReader`
     repeats: whether `frames` gives the same frames again
     live: whether frames come in their own time, so that each is to be drawn at once
     """
@@ -48,6 +49,8 @@ class Source(Protocol):
     expected: int | None
     path: Path | None
     has_audio: bool
+    hdr: str
+    mean_rate: Fraction
     repeats: bool
     live: bool
 
@@ -71,6 +74,7 @@ class VideoSource:
         self.path, self.name, self.start, self.end = Path(path), str(path), start, end
         self.rate, self.expected, self.has_audio = reader.rate, reader.expected_frames, reader.has_audio
         self.began = self.start
+        self.hdr, self.mean_rate = reader.hdr, reader.mean_rate
 
     def frames(self) -> Generator[TimedPicture]:
         with (
@@ -95,7 +99,7 @@ class FrameSource:
     start, end: seconds, what lies outside is left out; fps: their rate
     """
 
-    path, has_audio, expected, repeats, live = None, False, None, False, False
+    path, has_audio, expected, hdr, repeats, live = None, False, None, "", False, False
 
     def __init__(
         self,
@@ -105,6 +109,7 @@ class FrameSource:
         fps: Fraction | None = None,
     ):
         self._frames, self.name, self.rate = iter(frames), "the frames handed in", fps or HANDED_IN_FPS
+        self.mean_rate = self.rate
         self.start, self.end = start, math.inf if end is None else end
 
     def frames(self) -> Generator[TimedPicture]:
@@ -123,10 +128,10 @@ class LiveSource:
     last_taken: time of the last that was, and when it was handed in, in seconds of `time.monotonic`
     """
 
-    path, has_audio, expected, repeats, live = None, False, None, False, True
+    path, has_audio, expected, hdr, repeats, live = None, False, None, "", False, True
 
     def __init__(self, name: str = "the frames handed in", rate: Fraction = HANDED_IN_FPS) -> None:
-        self.name, self.rate = name, rate
+        self.name, self.rate, self.mean_rate = name, rate, rate
         self.dropped, self.began, self.last_taken = 0, math.nan, (-math.inf, -math.inf)
         self._next: TimedPicture | None = None
         self._handed_in = -math.inf

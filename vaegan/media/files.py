@@ -104,6 +104,10 @@ def atomic_path(path: str | os.PathLike, *, folder: bool = False, dry_run: bool 
     parent = target.parent
     if not target.name:
         raise UserError(f"{path}: name a file to write")
+    try:
+        target.exists()
+    except OSError as error:
+        raise UserError(f"{path}: {reason(error)}; choose another output") from error
     if not parent.is_dir():
         raise UserError(f"{path}: there is no folder {parent}; make it first or choose another output")
     if target.is_dir() and not dry_run and not folder:
