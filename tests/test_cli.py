@@ -81,6 +81,17 @@ def test_output_is_named_after_photo_and_driver(transfer):
     assert os.listdir() == ["me_clip.mp4"]
 
 
+def test_names_that_are_too_long_together_are_cut(transfer, shelf, tmp_path):
+    photo, driver = tmp_path / f"{'写' * 80}.png", tmp_path / f"clip {'写' * 78}.mp4"
+    photo.write_bytes((shelf / "me.png").read_bytes())
+    driver.write_bytes((shelf / "clip.mp4").read_bytes())
+    assert transfer("--end", ".2", photo=photo, driver=driver)[0] == 0
+    (made,) = {*os.listdir()} - {photo.name, driver.name}
+    assert made.startswith("写写写") and "_clip 写写写" in made and made.endswith("写.mp4") and len(made.encode()) < 255
+    refused(transfer("--output", f"{'写' * 90}.mp4"), "too long", "another output")
+    refused(transfer(driver="写" * 90), "too long")
+
+
 def test_everything_at_once(transfer):
     status, out, _ = transfer(
         "--output", "o.mp4", "--compare", "--storyboard", "s.png", "--save-motion", "m.motion",
@@ -113,6 +124,19 @@ def test_lost_frames_are_counted_in_the_closing_line(transfer, tmp_path):
     assert "the driver's face was lost in 3 of them" in transfer(driver=gap)[1]
 
 
+def test_a_driver_of_a_variable_rate_gives_the_rate_of_its_motion_and_says_so(transfer, tmp_path):
+    from vaegan.media import VideoWriter
+
+    pictures = talking(30)
+    with VideoWriter(tmp_path / "screen.mp4", 160, 128, 30) as writer:
+        for number, image in enumerate(pictures):
+            writer.write(image, number / 30 + 3 * (number > 24))
+    _, out, err = transfer("--output", "a.mp4", driver=tmp_path / "screen.mp4")
+    assert "screen.mp4 has a variable frame rate; the result has 30 frames/s" in err and "at 30 frames/s" in out
+    _, out, err = transfer("--output", "b.mp4", "--fps", "10", driver=tmp_path / "screen.mp4")
+    assert "variable" not in err and "at 10 frames/s" in out
+
+
 def test_sound_comes_along_unless_it_shall_not(transfer, data_dir, tmp_path):
     clip = data_dir / "raw/videos/talkvid_Diversity-Age-19-30_1.mp4"
     assert VideoReader(clip).has_audio
@@ -126,6 +150,10 @@ def test_sound_comes_along_unless_it_shall_not(transfer, data_dir, tmp_path):
     assert "with sound" in out and VideoReader("a.mp4").has_audio
     _, out, _ = transfer("--output", "b.mp4", "--no-audio", driver=tmp_path / "loud.mp4")
     assert "sound" not in out and not VideoReader("b.mp4").has_audio
+    for output in ("c.gif", "d.webp", "frames"):
+        for more in (("--dry-run",), ()):
+            _, out, err = transfer("--output", output, *more, driver=tmp_path / "loud.mp4")
+            assert f"note: {output} cannot hold sound, the driver's is left out" in err and "with" not in out
 
 
 def test_dry_run_says_what_would_be_done_and_writes_nothing(transfer):
