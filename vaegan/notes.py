@@ -1,12 +1,18 @@
 """What a user may want to mend although the transfer goes on."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vaegan.media.timing import VARIABLE
 from vaegan.media.writer import QUALITY, WITH_SOUND
+
+if TYPE_CHECKING:
+    from vaegan.sources import Source
 
 POSE_DEGREES = 15
 """Head pose may differ by this much between photo and reference frame before it is worth a word."""
@@ -38,14 +44,16 @@ def faces_notes(photo: str, faces: int) -> tuple[Note, ...]:
     return (Note("faces", text),) if faces > 1 else ()
 
 
-def driver_notes(name: str, hdr: str, rate: Fraction, mean_rate: Fraction) -> tuple[Note, ...]:
-    """Notes on a driver of a high dynamic range, or at the rate of whose motion more frames are shown than it holds."""
+def driver_notes(source: Source | None, fps: Fraction | None) -> tuple[Note, ...]:
+    """Notes on a driver of a high dynamic range, or of frames that come much faster while it moves than on average."""
     notes = []
-    if hdr:
-        notes.append(Note("hdr", f"{name} is HDR ({hdr}); its colours are mapped to those of ordinary video"))
-    if mean_rate < VARIABLE * rate:
-        rates = f"{float(rate):.4g} frames/s, as while it moves, not its mean of {float(mean_rate):.3g}"
-        notes.append(Note("rate", f"{name} has a variable frame rate; the result has {rates}: --fps sets another"))
+    if source is not None and source.hdr:
+        text = f"{source.name} is HDR ({source.hdr}); its colours are mapped to those of ordinary video"
+        notes.append(Note("hdr", text))
+    if source is not None and fps is None and source.mean_rate < VARIABLE * source.rate:
+        rates = f"{float(source.rate):.4g} frames/s, as while it moves, not its mean of {float(source.mean_rate):.3g}"
+        text = f"{source.name} has a variable frame rate; the result has {rates}: --fps sets another"
+        notes.append(Note("rate", text))
     return tuple(notes)
 
 

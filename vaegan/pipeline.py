@@ -87,7 +87,7 @@ class Transfer:
         self.photos = read_portraits(photo, model, tracker, s.face)
         self.photo = self.photos[0]
         self.notes = faces_notes(photo_name(photo), self.photo.faces) if s.face == "largest" else ()
-        self.notes += self._driver_notes()
+        self.notes += driver_notes(self.source, s.fps)
         self.stage = Stage(self.photos, model, s, crop_size)
         self.renderer, self.view_name = self.stage.renderer_name, self.stage.view_name
 
@@ -121,13 +121,6 @@ class Transfer:
     def height(self) -> int:
         """Of Frame.image, px."""
         return self.stage.height
-
-    def _driver_notes(self) -> tuple[Note, ...]:
-        source = self.source
-        if source is None:
-            return ()
-        mean = self.rate if self.settings.fps else source.mean_rate
-        return driver_notes(source.name, source.hdr, self.rate, mean)
 
     @property
     def has_audio(self) -> bool:
