@@ -25,8 +25,11 @@ QUICKEST_SECONDS = 0.2
 BEGIN_SECONDS = 0.5
 """In this time a photo takes on the driver's own pose and expression."""
 
-KNEES, WIDTHS = (40.0, 25.0, 25.0), (15.0, 10.0, 10.0)
+KNEES, WIDTHS = (40.0, 25.0, 25.0), (12.0, 10.0, 10.0)
 """Degrees of yaw, pitch and roll up to which a head turns as it is told, and how far it turns beyond that."""
+
+TURNS = (22.0, 18.0, 25.0)
+"""The same, counted from the photo: what a head shows that turns further, a photo does not hold."""
 
 SHAPE_KNEES, SHAPE_WIDTH = (-0.1, 0.85), 0.2
 """Likewise of the blendshapes, of which 0 to 1 is the whole movement; heads read about 0.1 too little or too much."""
@@ -111,7 +114,9 @@ class Bounds:
         self.photo = photo_heads[: len(directions.readings)]
         shapes = len(self.photo) - len(POSE)
         low, high = SHAPE_KNEES
-        low, high = [*(-knee for knee in KNEES), *[low] * shapes], [*KNEES, *[high] * shapes]
+        pose = self.photo[: len(POSE)]
+        low = np.hstack([np.maximum(np.negative(KNEES), pose - TURNS), [low] * shapes])
+        high = np.hstack([np.minimum(KNEES, pose + TURNS), [high] * shapes])
         self.low, self.high = np.minimum(np.float32(low), self.photo), np.maximum(np.float32(high), self.photo)
         self.width = np.float32([*WIDTHS, *[SHAPE_WIDTH] * shapes])
 
