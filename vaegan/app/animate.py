@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from vaegan.app import inputs, markup
+from vaegan.app import inputs, markup, options
+from vaegan.app.events import HEAVY, QUIET
 from vaegan.app.models import model_of
 from vaegan.app.work import Work
 from vaegan.errors import UserError
@@ -16,10 +17,8 @@ from vaegan.job import Result, transfer
 from vaegan.media import read_image
 
 if TYPE_CHECKING:
-    from vaegan.app.visitors import Visitor
-
-HEAVY = {"concurrency_id": "heavy", "concurrency_limit": 2}
-"""Long jobs that run at once, of all visitors."""
+    from vaegan.app.options import Option
+    from vaegan.app.visitors import Visitor, Visitors
 
 NOTHING = markup.stage(['<p class="empty">Press Animate: the result plays here.</p>'])
 
@@ -34,9 +33,9 @@ class Made:
         self.notes: list[str] = []
         self.result: Result | None = None
 
-    def make(self, model: str, device: str, options: dict[str, Any], report: bool, on_progress) -> Made:
+    def make(self, model: str, device: str, asked: dict[str, Any], report: bool, on_progress) -> Made:
         """Transfer, with every file that can be downloaded. Raises UserError."""
-        part = {name: options.get(name) for name in ("start", "end", "fps")}
+        part = {name: asked.get(name) for name in ("start", "end", "fps")}
         inputs.check_length(self.driver, **part)
         if self.driver.suffix != ".motion" and not self.preview.exists():
             on_progress(0, None)
@@ -48,9 +47,9 @@ class Made:
             model=model_of(model, device),
             save_motion=self.motion,
             report=self.report if report else None,
-            on_note=lambda note: self.notes.append(note.text),
+            on_note=lambda note: self.notes.append(inputs.without_folders(note.text, (self.photo, self.driver))),
             on_progress=on_progress,
-            **options,
+            **asked,
         )
         return self
 
@@ -76,19 +75,19 @@ class Made:
 
 
 def animate(
-    visitor: Visitor, photo: str | None, driver: Path, model: str, device: str, options: dict[str, Any], report: bool
+    visitor: Visitor, photo: str | None, driver: Path, model: str, device: str, asked: dict[str, Any], report: bool
 ) -> Iterator[tuple[str, str | None]]:
     """Status and stage while a result is made; the stage is None as long as it stays as it is."""
     made = Made(visitor.new_folder("animate"), inputs.check_photo(photo), driver)
-    work = visitor.works["animate"] = Work(lambda advance: made.make(model, device, options, report, advance))
+    work = visitor.works["animate"] = Work(lambda advance: made.make(model, device, asked, report, advance))
     for state in work.states():
         if not state.over:
             yield markup.progress(state), None
         elif state.cancelled:
             visitor.new_folder("animate")
-            yield '<p class="status" role="status">Cancelled: nothing is kept.</p>', NOTHING
+            yield markup.CANCELLED, NOTHING
         elif state.error:
-            yield markup.error(state.error), NOTHING
+            yield markup.error(inputs.without_folders(state.error, (made.photo, driver))), NOTHING
         else:
             video = markup.video(made.video, "the result", "result", main=True)
             status = f'<p class="status" role="status">{made.told()}</p>' + markup.notes(made.notes)
@@ -108,5 +107,27 @@ def build() -> dict[str, gr.components.Component]:
     return parts
 
 
-def failed(error: UserError) -> tuple[str, str]:
-    return markup.error(str(error)), NOTHING
+def connect(parts: dict, given: dict, form: list[Option], visitors: Visitors, device: str) -> None:
+    """What the buttons of the tab do. given: the fields of photo and driver, by name."""
+
+    def run(request: gr.Request, photo, choice, video, file, model, report, *values):
+        visitor = visitors.of(request.session_hash, photo, video, file)
+        try:
+            driver = inputs.choose_driver(choice, video, file, model)
+            asked = options.read(form, values)
+            for status, stage in animate(visitor, photo, driver, model, device, asked, report):
+                yield status, gr.skip() if stage is None else stage
+        except UserError as error:
+            yield markup.error(str(error)), NOTHING
+
+    def cancel(request: gr.Request) -> None:
+        visitors.of(request.session_hash).cancel("animate")
+
+    parts["go"].click(
+        run,
+        [*(given[name] for name in inputs.GIVEN), parts["report"], *(option.field for option in form)],
+        [parts["status"], parts["stage"]],
+        show_progress_on=parts["status"],
+        **HEAVY,
+    )
+    parts["cancel"].click(cancel, None, None, queue=False, **QUIET)

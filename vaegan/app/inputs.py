@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -35,6 +35,9 @@ SHOWN_PX = 360
 
 CLOSE = 2.2
 """Sides of the face that are shown around it."""
+
+GIVEN = ("photo", "choice", "video", "file", "model")
+"""Fields that say what moves what, in the order in which they are handed on."""
 
 VIDEO, FILE = "my video", "my motion file"
 
@@ -94,7 +97,7 @@ def found_in_photo(path: Path) -> tuple[np.ndarray, str]:
     """The photo with its faces drawn on it, and a line about them. Raises UserError."""
     image = _named(path, lambda: read_image(path))
     faces = FaceTracker().detect(image)
-    drawn = draw_mesh(*_close_up(image, faces[:1]), SHOWN_PX)
+    drawn = draw_mesh(*close_up(image, faces[:1], CLOSE, SHOWN_PX), SHOWN_PX)
     if not faces:
         return drawn, "No face found: use a photo that shows one face from the front, well lit."
     yaw, pitch, _ = head_pose(faces[0].mesh)
@@ -104,15 +107,15 @@ def found_in_photo(path: Path) -> tuple[np.ndarray, str]:
     return drawn, f"Face found{more}, {turned}{tilted}."
 
 
-def _close_up(image: np.ndarray, faces: list[Face]) -> tuple[np.ndarray, list[Face]]:
-    """What lies around the largest face, where that is small in the picture."""
+def close_up(image: np.ndarray, faces: list[Face], sides: float, px: int) -> tuple[np.ndarray, list[Face]]:
+    """So many sides of the largest face around it, at most px wide, where that is less than the picture."""
     if not faces:
         return image, faces
-    around = framing(faces[0].mesh, CLOSE, follow=False)
+    around = framing(faces[0].mesh, sides, follow=False)
     if around.side >= min(image.shape[:2]):
         return image, faces
-    mesh = around.to_crop(faces[0].mesh, SHOWN_PX)
-    return around.crop(image, SHOWN_PX), [replace(faces[0], mesh=mesh)]
+    size = max(2, min(px, round(around.side)) // 2 * 2)
+    return around.crop(image, size), [replace(faces[0], mesh=around.to_crop(faces[0].mesh, size))]
 
 
 @dataclass(frozen=True)
@@ -163,9 +166,16 @@ def fitted(image: np.ndarray, height: int) -> np.ndarray:
     return cv2.resize(image, extent, interpolation=cv2.INTER_AREA)
 
 
+def without_folders(text: str, paths: Iterable[str | Path]) -> str:
+    """A message that names files as the visitor does, without the page's temporary folder."""
+    for path in paths:
+        text = text.replace(str(path), Path(path).name)
+    return text
+
+
 def _named(path: str | Path, read):
-    """What `read` gives; its error names the file as the visitor does, without the page's temporary folder."""
+    """What `read` gives; its error names the file as the visitor does."""
     try:
         return read()
     except UserError as error:
-        raise UserError(str(error).replace(str(path), Path(path).name)) from None
+        raise UserError(without_folders(str(error), [path])) from None

@@ -40,7 +40,7 @@ def picture_url(image: np.ndarray, suffix: str = ".jpg") -> str:
 
 def picture(url: str, words: str, caption: str = "") -> str:
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img src="{url}" alt="{escape(words)}">{below}</figure>'
+    return f'<figure><img src="{url}" alt="{escape(words)}" decoding="sync">{below}</figure>'
 
 
 def video(path: Path, words: str, caption: str, main: bool = False) -> str:
@@ -64,15 +64,25 @@ def stage(parts: Sequence[str], downloads: Sequence[tuple[str, Path]] = ()) -> s
 
 def strip(found: Strip) -> str:
     """Frames of a driver, of which one can be picked as the reference."""
-    buttons = "".join(
-        f'<button type="button" data-number="{number}" aria-pressed="false" '
-        f'aria-label="take the frame at {time:.2f} s as the reference">'
-        f'<img src="{picture_url(image)}" alt=""><span>{time:.2f} s</span></button>'
-        for image, number, time in zip(found.pictures, found.numbers, found.times, strict=True)
-    )
+    named = [(f"take the frame at {time:.2f} s as the reference", f"{time:.2f} s") for time in found.times]
+    buttons = _buttons(found.pictures, found.numbers, named)
     seen = f"Face found in {found.found} of {len(found.pictures)} frames. " if found.found < len(found.pictures) else ""
     words = f"{seen}Pick the frame that looks most like the photo, or leave that to the program."
     return f'<p class="note">{words}</p><div class="strip">{buttons}</div>'
+
+
+def faces(pictures: Sequence[np.ndarray], numbers: Sequence[int]) -> str:
+    """Random faces, of which one can be picked."""
+    named = [(f"take random face {number}", f"{number}") for number in numbers]
+    return f'<div class="strip">{_buttons(pictures, numbers, named)}</div>'
+
+
+def _buttons(pictures: Sequence[np.ndarray], numbers: Sequence[int], named: Sequence[tuple[str, str]]) -> str:
+    return "".join(
+        f'<button type="button" data-number="{number}" aria-pressed="false" aria-label="{label}">'
+        f'<img src="{picture_url(image)}" alt=""><span>{words}</span></button>'
+        for image, number, (label, words) in zip(pictures, numbers, named, strict=True)
+    )
 
 
 def error(text: str) -> str:
@@ -81,6 +91,9 @@ def error(text: str) -> str:
 
 def notes(texts: Sequence[str]) -> str:
     return "".join(f'<p class="note">{escape(text)}</p>' for text in texts)
+
+
+CANCELLED = '<p class="status" role="status">Cancelled: nothing is kept.</p>'
 
 
 def progress(state: State, what: str = "read and drawn") -> str:

@@ -9,3 +9,89 @@ const inStep = (main) =>
   });
 for (const name of ["play", "pause", "seeking", "seeked", "timeupdate", "ratechange", "loadeddata"])
   document.addEventListener(name, (event) => lead(event) && inStep(lead(event)), true);
+
+// Live: frames of the camera go out while at most two are under way, results are drawn as they come.
+window.vaeganLive = (() => {
+  const UNDER_WAY = 2, WIDE = 480;
+  const $ = (id) => document.getElementById(id);
+  let stream = null, shown = [], run = 0;
+
+  const tell = (words, error = false) => {
+    const line = $("live-figures");
+    line.className = error ? "error" : "status";
+    line.textContent = words;
+  };
+
+  function stop(words = "") {
+    run += 1;
+    stream?.getTracks().forEach((track) => track.stop());
+    stream = null;
+    if ($("live-camera")) { $("live-camera").srcObject = null; tell(words); }
+  }
+
+  const jpeg = (canvas) => new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.85));
+
+  async function start(token) {
+    stop();
+    if (!token) return;
+    const mine = run, camera = $("live-camera"), result = $("live-result");
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480, facingMode: "user" } });
+    } catch (error) {
+      return tell(`The browser gives no camera (${error.name}): allow it for this page, or plug one in.`, true);
+    }
+    camera.srcObject = stream;
+    await camera.play();
+    const canvas = document.createElement("canvas");
+    canvas.width = WIDE;
+    canvas.height = Math.round((WIDE * camera.videoHeight) / camera.videoWidth);
+    let underWay = 0, newest = -1, told = 0;
+    shown = [];
+
+    async function send() {
+      underWay += 1;
+      canvas.getContext("2d").drawImage(camera, 0, 0, canvas.width, canvas.height);
+      const began = performance.now();
+      try {
+        const body = await jpeg(canvas);
+        const answer = await fetch(`live/${token}`, { method: "POST", body, headers: { "x-time": String(began / 1000) } });
+        if (mine !== run) return;
+        if (answer.status === 410) return stop("Live is over.");
+        if (!answer.ok) throw new Error(await answer.text());
+        const time = Number(answer.headers.get("x-time"));
+        if (answer.status === 200 && time > newest) {
+          newest = time;
+          const picture = await createImageBitmap(await answer.blob());
+          if (result.width !== picture.width) [result.width, result.height] = [picture.width, picture.height];
+          result.getContext("2d").drawImage(picture, 0, 0);
+          picture.close();
+          const now = performance.now();
+          shown = [...shown.filter(([at]) => now - at < 3000), [now, now - 1000 * time]];
+          if (now - told > 500) {
+            told = now;
+            const delays = shown.map(([, delay]) => delay).sort((a, b) => a - b);
+            const span = (now - shown[0][0]) / 1000;
+            const rate = span > 0.2 ? (shown.length - 1) / span : 0;
+            const state = answer.headers.get("x-calibrated") === "0" ? "hold still, look at the camera; "
+              : answer.headers.get("x-found") === "0" ? "no face; " : "";
+            tell(`${state}${rate.toFixed(0)} frames/s, ${delays[delays.length >> 1].toFixed(0)} ms, ` +
+              `${answer.headers.get("x-dropped")} dropped`);
+          }
+        }
+      } catch (error) {
+        if (mine === run) stop(`Live has ended: ${error.message}`);
+      } finally {
+        underWay -= 1;
+      }
+    }
+
+    const next = () => {
+      if (mine !== run) return;
+      if (underWay < UNDER_WAY) send();
+      camera.requestVideoFrameCallback ? camera.requestVideoFrameCallback(next) : setTimeout(next, 33);
+    };
+    next();
+  }
+
+  return { start, stop };
+})();

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from vaegan.app import animate, inputs, markup, models, options
+from vaegan.app import animate, explore, inputs, live, markup, models, options
+from vaegan.app.events import QUIET
 from vaegan.app.visitors import Visitors
 from vaegan.errors import UserError
 from vaegan.samples import find_photo, shipped_motions
@@ -15,8 +16,7 @@ from vaegan.samples import find_photo, shipped_motions
 MODEL, MOTION = "motion64", "talking"
 """What is chosen when the page opens."""
 
-PRIVATE = {"api_visibility": "private"}
-QUIET = {**PRIVATE, "show_progress": "hidden"}
+TABS = (animate, live, explore)
 
 HEADER = """<header><h1>vaegan</h1><p>A photo moves like a video. Everything stays on this machine. Do not show people
 doing what they did not do without their consent, and say of a result that it is synthetic.</p></header>"""
@@ -32,9 +32,10 @@ def build(visitors: Visitors, own_model: str | None = None, device: str = "auto"
                 with gr.Accordion("Options", open=False):
                     form = options.form()
             with gr.Column(scale=7, min_width=320, elem_id="tabs"), gr.Tabs():
-                tab = animate.build()
-        _animate_events(visitors, device, given, form, tab)
-        _input_events(page, visitors, given, form)
+                tabs = {tab: tab.build() for tab in TABS}
+        for tab, parts in tabs.items():
+            tab.connect(parts, given, form, visitors, device)
+        _connect(page, visitors, given, form)
 
         def left(request: gr.Request) -> None:
             visitors.leave(request.session_hash)
@@ -74,7 +75,7 @@ def _inputs(known: list[str]) -> dict[str, gr.components.Component]:
     return parts
 
 
-def _input_events(page: gr.Blocks, visitors: Visitors, given: dict, form: list[options.Option]) -> None:
+def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[options.Option]) -> None:
     fields = {option.name: option.field for option in form}
 
     def photo_found(request: gr.Request, path: str | None) -> str:
@@ -119,33 +120,3 @@ def _input_events(page: gr.Blocks, visitors: Visitors, given: dict, form: list[o
         **QUIET,
     )
     given["strip"].pick(picked, None, fields["reference"], **QUIET)
-
-
-def _animate_events(visitors: Visitors, device: str, given: dict, form: list[options.Option], tab: dict) -> None:
-    def run(request: gr.Request, photo, choice, video, file, model, report, *values):
-        visitor = visitors.of(request.session_hash, photo, video, file)
-        try:
-            driver = inputs.choose_driver(choice, video, file, model)
-            for status, stage in animate.animate(
-                visitor, photo, driver, model, device, options.read(form, values), report
-            ):
-                yield status, gr.skip() if stage is None else stage
-        except UserError as error:
-            yield animate.failed(error)
-
-    def cancel(request: gr.Request) -> None:
-        work = visitors.of(request.session_hash).works.get("animate")
-        if work is not None:
-            work.cancel()
-
-    asked = [given[name] for name in ("photo", "choice", "video", "file", "model")]
-    tab["go"].click(
-        run,
-        [*asked, tab["report"], *(option.field for option in form)],
-        [tab["status"], tab["stage"]],
-        show_progress="minimal",
-        show_progress_on=tab["status"],
-        **animate.HEAVY,
-        **PRIVATE,
-    )
-    tab["cancel"].click(cancel, None, None, queue=False, **QUIET)

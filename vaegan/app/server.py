@@ -50,6 +50,7 @@ def serve(
         from fastapi.middleware import Middleware
 
         from vaegan.app import inputs
+        from vaegan.app.live import add_route
         from vaegan.app.page import build
         from vaegan.app.visitors import Visitors
 
@@ -61,7 +62,7 @@ def serve(
             primary_hue="indigo", neutral_hue="slate", font=plain, font_mono=["ui-monospace", "monospace"]
         )
         try:
-            _, address, _ = page.launch(
+            server, address, _ = page.launch(
                 server_name=host,
                 server_port=port,
                 inbrowser=open_browser,
@@ -81,6 +82,7 @@ def serve(
             )
         except OSError as error:
             raise UserError(f"{host}:{port or ''} cannot be used ({error}): choose another --port or --host") from None
+        add_route(server, visitors)
         try:
             yield address
         finally:

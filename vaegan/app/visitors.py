@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -37,6 +38,17 @@ class Visitor:
                 self.held.pop(name, None)
                 self.held[name] = key, make()
             return self.held[name][1]
+
+    def drop(self, name: str) -> None:
+        """Hold it no more."""
+        with self.lock:
+            _, held = self.held.pop(name, (None, None))
+        getattr(held, "close", lambda: None)()
+
+    def cancel(self, name: str) -> None:
+        """Stop what is at work by that name, if anything is."""
+        if name in self.works:
+            self.works[name].cancel()
 
     def new_folder(self, name: str) -> Path:
         """An empty folder of that name; what it held before is gone."""
@@ -75,6 +87,17 @@ class Visitors:
             self.leave(one)
         return visitor
 
+    def holding(self, name: str) -> int:
+        """How many visitors hold something by that name."""
+        with self._lock:
+            return sum(name in visitor.held for visitor in self._known.values())
+
+    def find(self, name: str, wanted: Callable[[Any], bool]) -> Any:
+        """What one of them holds by that name and is wanted; None where nobody does."""
+        with self._lock:
+            held = [visitor.held.get(name, (None, None))[1] for visitor in self._known.values()]
+        return next((one for one in held if one is not None and wanted(one)), None)
+
     def leave(self, session: str) -> None:
         """Stop what is at work for a session and delete its files, but for uploads that others have given as well."""
         with self._lock:
@@ -84,8 +107,8 @@ class Visitors:
             shared = set().union(*(other.uploads for other in self._known.values()))
         for work in visitor.works.values():
             work.cancel()
-        for _, held in visitor.held.values():
-            getattr(held, "close", lambda: None)()
+        for name in [*visitor.held]:
+            visitor.drop(name)
         for path in visitor.uploads - shared:
             shutil.rmtree(path.parent, ignore_errors=True)
         shutil.rmtree(visitor.folder, ignore_errors=True)
