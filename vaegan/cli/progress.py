@@ -23,6 +23,9 @@ def bar(*text: str):
 
 
 def _console():
+    """Writes a bar to a terminal only: notebooks and CI set FORCE_COLOR, which rich takes for one."""
+    import sys
+
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, force_terminal=sys.stderr.isatty())
