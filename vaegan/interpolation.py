@@ -13,7 +13,7 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.keyframes import EASES
-from vaegan.media import VIDEO_SUFFIXES, VideoWriter, check_output
+from vaegan.media import VIDEO_SUFFIXES, ResultWriter, check_output
 from vaegan.motion import delta
 from vaegan.portrait import Portrait, read_portrait
 from vaegan.render import RENDERERS, build_renderer
@@ -94,6 +94,15 @@ class Interpolation:
         self.width, self.height, self.loop = view.width, view.height, loop
         self.steps = max(1, round(seconds * self.rate))
 
+    @property
+    def faces(self) -> list[np.ndarray]:
+        """Where the faces are in the frames: points (478, 2) in px, of each photo."""
+        meshes = [portrait.mesh[:, :2] for portrait in self.portraits]
+        if self.renderer == "warp":
+            return meshes
+        shown = [renderer.shown for renderer in self._renderers]
+        return [crop.to_crop(mesh, self.width) for crop, mesh in zip(shown, meshes, strict=True)]
+
     def __len__(self) -> int:
         """Frames in all: the first photo, and all steps; in a loop the last is the one before the first."""
         return self.steps * len(self.portraits) if self.loop else self.steps * (len(self.portraits) - 1) + 1
@@ -131,12 +140,14 @@ def interpolate(
     model: str | Path | FaceModel = "motion64",
     renderer: str | None = None,
     refiner: str = "warp",
+    no_label: bool = False,
     device: str = "auto",
     tracker: FaceTracker | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Interpolated:
     """Write an animation from photo to photo: what `vaegan interpolate` does, with its options.
 
+    no_label: leave out the words that tell who sees it that it is synthetic
     on_progress: called with frames done and frames in all; the rest as in `Interpolation`
     Raises UserError; no file is left half written.
     """
@@ -146,7 +157,8 @@ def interpolate(
     output = check_output(output, *files, suffixes=VIDEO_SUFFIXES)
     model = load(model, device) if isinstance(model, (str, Path)) else model
     frames = Interpolation(files, model, seconds, loop, fps, size, renderer, refiner, tracker)
-    with VideoWriter(output, frames.width, frames.height, frames.rate) as video:
+    shape = frames.width, frames.height, frames.rate
+    with ResultWriter(output, *shape, model.id, frames.faces, not no_label) as video:
         for frame in frames:
             video.write(frame)
             on_progress(video.count, len(frames))

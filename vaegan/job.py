@@ -15,6 +15,7 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ResultWriter, check_output, write_image
+from vaegan.media.provenance import signing
 from vaegan.media.statement import statement
 from vaegan.media.writer import QUALITY
 from vaegan.notes import Note, quality_notes, size_notes, sound_notes
@@ -84,6 +85,7 @@ def transfer(
     face: str = "largest",
     no_audio: bool = False,
     no_label: bool = False,
+    sign: str | Path | None = None,
     compare: bool = False,
     storyboard: str | Path | None = None,
     save_motion: str | Path | None = None,
@@ -101,6 +103,7 @@ def transfer(
     motion, reference, strength, smooth, pose, expression, mouth, eyes, start, end, fps, speed, size, aspect, renderer,
         view, refiner, face: see `vaegan.settings.TransferSettings`; with compare, size is that of each picture
     quality: 1 to 100, of the video; no_label: leave out the words that tell who sees it that it is synthetic
+    sign: a PEM file with which a manifest of the video is signed (C2PA), see `vaegan.media.provenance.signing`
     no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
     storyboard, save_motion, report: also write one picture (driver over result), the motion, a page of figures
     dry_run: check everything and say what would be done, in Result.plan
@@ -122,6 +125,7 @@ def transfer(
         model = load(model, device)
     driver = find_driver(driver, model.name)
     files = _check_outputs((photo, driver), output, storyboard, save_motion, report)
+    signed = None if sign is None else signing(sign, output, statement(model.id))
     shown = compare or storyboard is not None or report is not None
     run = Transfer(
         photo,
@@ -146,7 +150,8 @@ def transfer(
     board = Storyboard()
     measure = _measure(run) if report is not None else None
     sound = {"audio_from": driver if audio else None, "audio_end": end, "audio_speed": speed}
-    video = ResultWriter(output, width, height, run.rate, run.model.id, faces, not no_label, quality=quality, **sound)
+    how = {"quality": quality, "sign": signed, **sound}
+    video = ResultWriter(output, width, height, run.rate, run.model.id, faces, not no_label, **how)
     began = time.perf_counter()
     done = 0
 

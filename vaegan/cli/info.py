@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vaegan.errors import UserError
+
 app = typer.Typer(add_completion=False)
 
 TOLD = ("kind", "data", "images_seen", "hours")
@@ -16,7 +18,7 @@ TOLD = ("kind", "data", "images_seen", "hours")
 
 @app.command(
     rich_help_panel="Animate",
-    epilog="Examples:\n  vaegan info\n  vaegan info --photo me.jpg --output faces.png",
+    epilog="Examples:\n  vaegan info\n  vaegan info --photo me.jpg --output faces.png\n  vaegan info --video out.mp4",
 )
 def info(
     photo: Annotated[
@@ -45,6 +47,14 @@ def info(
             rich_help_panel="Run",
         ),
     ] = None,
+    video: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Tell what this video, picture or folder of frames says of how it was made.",
+            rich_help_panel="Input",
+        ),
+    ] = None,
     download: Annotated[
         bool,
         typer.Option(
@@ -57,7 +67,7 @@ def info(
 ) -> None:
     """List what is at hand: models, photos, motions, face trackers, devices.
 
-    With --photo: draw what the face tracker sees in a picture.
+    With --photo: draw what the face tracker sees in a picture. With --video: tell what a file says of itself.
     """
     if photo is None and (output is not None or tracker is not None):
         raise typer.BadParameter("--output and --tracker go with --photo")
@@ -67,7 +77,9 @@ def info(
         _download(yes)
     if photo is not None:
         _draw(photo, output, tracker)
-    if not download and photo is None:
+    if video is not None:
+        _tell(video)
+    if not download and photo is None and video is None:
         _list()
 
 
@@ -108,6 +120,28 @@ def _draw(photo: str, output: Path | None, name: str | None) -> None:
     _say("drawn", str(output))
 
 
+def _tell(video: str) -> None:
+    from vaegan.media.provenance import read_manifest, statements
+
+    said = statements(video)
+    _say("video", video)
+    for text in said or ["nothing of how it was made"]:
+        _say("says", text)
+    try:
+        manifest = read_manifest(video)
+    except UserError as error:
+        _say("signed", f"not known: {error}")
+        return
+    if manifest is None:
+        _say("signed", "no (it has no C2PA manifest)")
+        return
+    whole = "whole" if manifest.valid else "BROKEN: the file was changed after it was signed"
+    trusted = "who is on the trust list" if manifest.trusted else "who is on no trust list"
+    _say("signed", f"{whole}; by {manifest.signer}, {trusted}; made with {manifest.tool}")
+    for kind in manifest.created:
+        _say("created", kind.rpartition("/")[2])
+
+
 def _download(yes: bool) -> None:
     from vaegan.faces.download import DOWNLOADS, cache_folder, fetch
     from vaegan.faces.weights import find_weights
@@ -131,7 +165,6 @@ def _say(name: str, text: str) -> None:
 
 
 def _tracker_state(name: str) -> str:
-    from vaegan.errors import UserError
     from vaegan.faces.tracker import FaceTracker
 
     try:

@@ -50,6 +50,10 @@ def interpolate(
         Fraction,
         typer.Option(parser=_fps, metavar="N", help="Frames per second.", show_default="25", rich_help_panel="Output"),
     ] = Fraction(25),
+    no_label: Annotated[
+        bool,
+        typer.Option("--no-label", help="Leave out the words `AI-generated` in a corner.", rich_help_panel="Output"),
+    ] = False,
     model: Annotated[
         str, typer.Option(help="The name of a shipped model, or a model folder.", rich_help_panel="Input")
     ] = "motion64",
@@ -62,7 +66,8 @@ def interpolate(
         task = shown.add_task("", total=None)
         result = interpolate(
             files[:-1], files[-1], seconds=seconds, loop=loop, fps=fps, size=size, model=model,
-            renderer=None if renderer is None else renderer.value, refiner=refiner, device=device.value,
+            renderer=None if renderer is None else renderer.value, refiner=refiner, no_label=no_label,
+            device=device.value,
             on_progress=lambda done, total: shown.update(task, completed=done, total=total),
         )  # fmt: skip
     typer.echo(

@@ -194,6 +194,14 @@ def transfer(
         bool,
         typer.Option("--no-label", help="Leave out the words `AI-generated` in a corner.", rich_help_panel="Output"),
     ] = False,
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.pem",
+            help="Sign a C2PA manifest with this private key and certificate chain (extra `provenance`).",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     compare: Annotated[
         bool,
         typer.Option("--compare", help="Write photo, driver and result side by side.", rich_help_panel="Output"),

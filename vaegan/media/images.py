@@ -71,6 +71,17 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
         return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
 
 
+def image_info(path: str | os.PathLike) -> dict:
+    """What a picture file holds beside its pixels, by Pillow's names: comment, xmp, text chunks.
+
+    Raises:
+        UserError: as `read_image`.
+    """
+    with opened_picture(input_file(path, "a picture"), str(path)) as image:
+        image.load()  # text may come after the pixels
+        return {**image.info, **getattr(image, "text", {})}
+
+
 def write_image(path: str | os.PathLike, image: np.ndarray, comment: str | None = None) -> None:
     """Write uint8 (H, W, 3) RGB to `path`, whole or not at all; the ending says the format (see IMAGE_SUFFIXES).
 

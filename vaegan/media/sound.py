@@ -1,5 +1,6 @@
 """The sound of one file carried into another: copied as it is where the output can hold it, else made AAC."""
 
+import itertools
 import os
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ _COPIED = {
 }
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+_PIECE = 1024
+"""Samples that are encoded at once: sound ends with the pictures to a few of these."""
 # A decoder needs the packet before the first that is heard; the container marks it as not to be played.
 _LEAD_SECONDS = 0.05
 
@@ -103,7 +106,7 @@ class Sound:
                 time = float(packet.pts * base)
                 if time >= -_LEAD_SECONDS:
                     packet.stream = self._stream
-                    yield time, [packet]
+                    yield time + float(packet.duration * base) / 2, [packet]  # most of it is before the end, or none
         except av.FFmpegError as error:
             self._lost(error)
 
@@ -116,36 +119,40 @@ class Sound:
 
         resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
         tempo = None if self._speed == 1 else _Tempo(self._speed, rate, layout)
-        position = written = None
+        end = None if self._length == float("inf") else round(self._length * rate)
+        until = float("inf") if end is None else end if tempo is None else end + rate // 2  # atempo eats its last words
+        position, written = None, 0
         for frame in from_time(self._path, self._begin, read, damage):
             if position is None:
                 position = round(((clock(frame) or 0.0) - self._begin) * rate)
+                written = round(max(0, position) / self._speed)
             frame.pts = None
             for piece in resampler.resample(frame):
                 samples = piece.to_ndarray()
                 count = samples.shape[1]
-                first = max(0, -position)
-                last = count if self._length == float("inf") else min(count, round(self._length * rate) - position)
-                if first < last:
-                    part, at = samples[:, first:last], position + first
-                    if tempo is not None:
-                        written = round(at / self._speed) if written is None else written
-                        part, at = tempo.push(part), written
-                        written += part.shape[1]
-                    yield at / rate, self._encoded(part, at, rate, layout)
+                part = samples[:, max(0, -position) : max(0, min(count, until - position))]
                 position += count
-        if tempo is not None and written is not None:
-            yield written / rate, self._encoded(tempo.rest(), written, rate, layout)
+                if part.shape[1]:
+                    part = part if tempo is None else tempo.push(part)
+                    yield from self._encoded(part, written, rate, layout, end)
+                    written += part.shape[1]
+            if position >= until:
+                break
+        if tempo is not None and tempo.given:
+            yield from self._encoded(tempo.rest(), written, rate, layout, end)
         if damage:
             self._lost(damage[0])
 
-    def _encoded(self, samples: np.ndarray, at: int, rate: int, layout: str) -> list[av.Packet]:
-        """Packets of float32 (channels, N) that begin at sample `at` of the output."""
-        if not samples.shape[1]:
-            return []
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
-        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), at
-        return self._stream.encode(frame)
+    def _encoded(
+        self, samples: np.ndarray, at: int, rate: int, layout: str, end: int | None
+    ) -> Iterator[tuple[float, list[av.Packet]]]:
+        """Times and packets of float32 (channels, N) that begin at sample `at` of the output; end: in the source."""
+        last = samples.shape[1] if end is None else min(samples.shape[1], round(end / self._speed) - at)
+        for first in range(0, last, _PIECE):
+            part = np.ascontiguousarray(samples[:, first : min(last, first + _PIECE)])
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), at + first
+            yield (at + first) / rate, self._stream.encode(frame)
 
     def _lost(self, error: Exception | str) -> None:
         why = error if isinstance(error, str) else reason(error)
@@ -159,9 +166,9 @@ class _Tempo:
         self.rate, self.layout, self.channels = rate, layout, 1 if layout == "mono" else 2
         self.graph = av.filter.Graph()
         source = self.graph.add_abuffer(sample_rate=rate, format="fltp", layout=layout, time_base=Fraction(1, rate))
-        tempo, sink = self.graph.add("atempo", str(speed)), self.graph.add("abuffersink")
-        source.link_to(tempo)
-        tempo.link_to(sink)
+        chain = [source, self.graph.add("atempo", str(speed)), self.graph.add("aformat", "sample_fmts=fltp")]
+        for before, after in itertools.pairwise([*chain, self.graph.add("abuffersink")]):
+            before.link_to(after)
         self.graph.configure()
         self.given = 0
 
