@@ -3,6 +3,7 @@
 import gc
 import logging
 import threading
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -236,7 +237,36 @@ def test_enlarging_keeps_levels_and_range():
 # ---- in steps, whatever the length
 
 
-def test_endless_driver_is_read_only_a_little_ahead_and_stops_when_left(driver, monkeypatch):
+def test_the_best_frame_is_looked_for_in_the_first_two_seconds_with_a_face():
+    mouths = [0, 4, 9, 6, 2, *[4] * 20, *[12] * 30]
+    frames = [(t / 10, picture(face=t > 4, mouth=mouth)) for t, mouth in enumerate([0] * 5 + mouths)]
+
+    def made(reference):
+        results, motion = finished(run(iter(frames), reference=reference, show_driver=True))
+        return [result.image for result in results], [result.driver for result in results], motion
+
+    images, shown, motion = made("best")
+    early = motion.found & (motion.times <= 2.5)
+    assert motion.reference == choose_reference(replace(motion, found=early), "best", run(iter(frames)).photo.z)
+    assert motion.reference != made("whole")[2].reference
+    for other in (motion.reference, "first"):
+        again, driver, _ = made(other)
+        assert np.array_equal(driver, shown) and np.array_equal(again, images) == (other != "first")
+
+
+def test_what_is_kept_of_a_driver_does_not_grow_with_it(driver):
+    job = Transfer(PHOTO, driver, PoolModel(), TransferSettings(), SquareTracker(), keep_motion=False)
+    frames = job.frames()
+    assert len(list(frames)) == 40
+    job = Transfer(
+        PHOTO, ((t / 25, picture()) for t in range(400)), PoolModel(), tracker=SquareTracker(), keep_motion=False
+    )
+    frames = job.frames()
+    assert len(list(frames)) == 400 and len(job._streaming.recorder) <= BATCH and frames.outcome().motion is None
+
+
+@pytest.mark.parametrize(("reference", "needed"), [("first", 1), ("best", 50)])
+def test_endless_driver_is_read_only_a_little_ahead_and_stops_when_left(driver, monkeypatch, reference, needed):
     read = []
 
     class Endless(vaegan.media.VideoReader):
@@ -246,11 +276,11 @@ def test_endless_driver_is_read_only_a_little_ahead_and_stops_when_left(driver, 
                 yield TimedPicture(t / 25, picture())
 
     monkeypatch.setattr(vaegan.media, "VideoReader", Endless)
-    frames = run(driver).frames()
+    frames = run(driver, reference=reference).frames()
     for _ in range(5):
         next(frames)
     frames.close()
-    assert len(read) <= 5 + 2 * BATCH + 2 * BATCH + READ_AHEAD + 3
+    assert len(read) <= needed + 5 + 2 * BATCH + 2 * BATCH + READ_AHEAD + 3
     assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
 
 

@@ -18,7 +18,7 @@ from vaegan.errors import UserError
 from vaegan.frames import Frame, Frames, Outcome
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.notes import Note, driver_notes, faces_notes, pose_notes, reference_notes
-from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portraits, watch
+from vaegan.portrait import BATCH, DriverFrame, crop_picture, parts, photo_name, read_portraits, watch
 from vaegan.reference import choose_reference, nearest, read_heads, shaking
 from vaegan.samples import find_driver
 from vaegan.settings import TransferSettings
@@ -223,8 +223,7 @@ class Transfer:
         adjust = self._adjustments()
         self._make_absolute(adjust, moved)
         with closing(self._pictures(recorder, shown)) as pictures:
-            for at in range(0, len(motion), BATCH):
-                part = slice(at, at + BATCH)
+            for part in parts(len(motion)):
                 yield from self._draw(motion.steps(part), *adjust(moved.steps(part)), pictures, notes)
                 notes = ()
         return Outcome(motion, motion.lost, pose, both and tuple(both))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaegan.motion import Motion, MotionRecorder, Steps
+from vaegan.portrait import parts
 
 if TYPE_CHECKING:
     from vaegan.portrait import DriverFrame
@@ -47,7 +48,7 @@ class Streaming:
         self, recorder: MotionRecorder, reference: str | int, choose: Callable[[Motion], int], live: bool = False
     ) -> None:
         self.recorder, self.reference, self.choose, self.live = recorder, reference, choose, live
-        self.lost = 0
+        self.lost, self.seconds = 0, LIVE_SECONDS if live else BEST_SECONDS
         self.known, self._since = False, None
 
     def calibrate(self) -> None:
@@ -69,27 +70,31 @@ class Streaming:
             if self._since is not None:
                 waiting = pictures if self.live else waiting + pictures
             if self._enough(float(steps.times[-1])):
-                yield self._chosen(waiting)
+                yield from self._chosen(waiting)
                 waiting = []
             elif self._since is None or self.live:
                 yield Passage(steps, pictures, rests=True)
         if waiting and not self.live:
-            yield self._chosen(waiting)
+            yield from self._chosen(waiting)
 
     def _enough(self, now: float) -> bool:
         if self._since is None:
             return False
         if isinstance(self.reference, int):
             return len(self.recorder) > self.reference
-        seconds = LIVE_SECONDS if self.live else BEST_SECONDS
-        return self.reference == "first" or now - self._since >= seconds
+        return self.reference == "first" or now - self._since >= self.seconds
 
-    def _chosen(self, waiting: list[np.ndarray | None]) -> Passage:
+    def _chosen(self, waiting: list[np.ndarray | None]) -> Iterator[Passage]:
         motion = self.recorder.motion()
-        seen = motion.found & (motion.times >= self._since) if self.reference == "best" else motion.found
-        motion = replace(motion, found=seen)
+        if self.reference == "best":
+            since = motion.times - self._since
+            motion = replace(motion, found=motion.found & (since >= 0) & (since <= self.seconds))
         index = self.choose(motion)
         self.recorder.refer_to(index)
         self.known = True
-        motion = motion.relative_to(index)
-        return Passage(self.recorder.motion().steps(slice(-len(waiting), None)), waiting, chosen=motion)
+        chosen, whole = motion.relative_to(index), self.recorder.motion()
+        before = len(whole) - len(waiting)
+        for part in parts(len(waiting)):
+            steps = whole.steps(slice(before + part.start, before + part.stop))
+            yield Passage(steps, waiting[part], chosen=chosen)
+            chosen = None

@@ -1,6 +1,6 @@
 """What a written file says of itself: that it is synthetic, and what made it."""
 
-from xml.sax.saxutils import escape
+from html import escape
 
 from PIL.PngImagePlugin import PngInfo
 
