@@ -30,14 +30,15 @@ def shelf(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_result_that_few_players_show_is_told(tmp_path):
+def test_a_photo_larger_than_few_players_show_is_made_smaller_and_that_is_told(tmp_path):
     Image.open(find_photo("sample")).resize((4200, 4200)).save(tmp_path / "big.jpg")
-    for view, kinds in (("full", ["size"]), ("crop", [])):
+    asked = {"full": ({}, 2160, ["size"]), "small": ({"size": 640}, 640, []), "crop": ({"view": "crop"}, 256, [])}
+    for options, side, kinds in asked.values():
         notes = []
-        vaegan.transfer(
-            tmp_path / "big.jpg", "talking", tmp_path / "o.mp4", view=view, dry_run=True, on_note=notes.append
+        result = vaegan.transfer(
+            tmp_path / "big.jpg", "talking", tmp_path / "o.mp4", dry_run=True, on_note=notes.append, **options
         )
-        assert [note.kind for note in notes] == kinds
+        assert (result.width, result.height) == (side, side) and [note.kind for note in notes] == kinds
 
 
 def made(**options):

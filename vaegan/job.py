@@ -18,7 +18,7 @@ from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ResultWriter, check_out
 from vaegan.media.provenance import signing
 from vaegan.media.statement import statement
 from vaegan.media.writer import QUALITY
-from vaegan.notes import Note, quality_notes, size_notes, sound_notes
+from vaegan.notes import Note, quality_notes, sound_notes
 from vaegan.pipeline import Transfer, choose_device
 from vaegan.preview import on_screen
 from vaegan.render.extent import CROP_SIZE
@@ -141,7 +141,7 @@ def transfer(
     lost_sound = sound_notes(suffix, speed) if run.has_audio and not no_audio else ()
     audio = run.has_audio and not no_audio and not lost_sound
     width, height, faces = _compared(run) if compare else (run.width, run.height, run.stage.faces)
-    for note in (*run.notes, *size_notes(width, height), *lost_sound, *quality_notes(suffix, quality)):
+    for note in (*run.notes, *lost_sound, *quality_notes(suffix, quality)):
         on_note(note)
     result = Result(_plan(photo, driver, files, run, f"{width}x{height}", audio), width, height, run.rate, audio)
     if dry_run:

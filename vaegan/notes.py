@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 POSE_DEGREES = 15
 """Head pose may differ by this much between photo and reference frame before it is worth a word."""
 
-PLAYABLE_PX = 4096
-"""Longest side that decoders of H.264 in hardware take."""
-
 EXPRESSIONS = ((1.3, "another"), (0.7, "a similar"), (0.0, "nearly the same"))
 """Norm of a difference of blendshapes from which on these words fit: faces of two people in a row differ by 1 to 2."""
 
@@ -57,12 +54,10 @@ def driver_notes(source: Source | None, fps: Fraction | None) -> tuple[Note, ...
     return tuple(notes)
 
 
-def size_notes(width: int, height: int) -> tuple[Note, ...]:
-    """A note where frames of so many px are more than most players show."""
-    if max(width, height) <= PLAYABLE_PX:
-        return ()
-    text = f"the result is {width}x{height} px, more than most players show: a smaller photo, or --view crop, helps"
-    return (Note("size", text),)
+def size_notes(photo: np.ndarray, width: int, height: int) -> tuple[Note, ...]:
+    """A note where a photo (H, W, 3) is larger than what is made of it, of so many px."""
+    given = f"{photo.shape[1]}x{photo.shape[0]}"
+    return (Note("size", f"the photo has {given} px, the result {width}x{height}: --size sets another, up to 4096"),)
 
 
 def sound_notes(suffix: str, speed: float) -> tuple[Note, ...]:

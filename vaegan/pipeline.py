@@ -89,6 +89,7 @@ class Transfer:
         self.notes = faces_notes(photo_name(photo), self.photo.faces) if s.face == "largest" else ()
         self.notes += driver_notes(self.source, s.fps)
         self.stage = Stage(self.photos, model, s, crop_size)
+        self.notes += self.stage.notes
         self.renderer, self.view_name = self.stage.renderer_name, self.stage.view_name
 
     def _open(self, driver: Driver) -> Motion | Source:

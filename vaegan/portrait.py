@@ -70,6 +70,13 @@ class Portrait:
         face = replace(self.face, mesh=self.crop.to_crop(self.mesh, size))
         return Portrait(face, CropTransform(size / 2, size / 2, size), self.z, picture)
 
+    def scaled(self, image: np.ndarray) -> Portrait:
+        """The same face in the same picture at another size, uint8 (H, W, 3)."""
+        factor, crop = image.shape[1] / self.image.shape[1], self.crop
+        face = replace(self.face, mesh=self.face.mesh * factor)
+        crop = CropTransform(crop.cx * factor, crop.cy * factor, crop.side * factor, crop.roll)
+        return replace(self, face=face, crop=crop, image=image)
+
     def picture(self, size: int) -> np.ndarray:
         """The crop of the image as uint8 (size, size, 3)."""
         return crop_picture(self.image, self.crop, size)

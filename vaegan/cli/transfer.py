@@ -139,7 +139,7 @@ def transfer(
             min=16,
             max=4096,
             help="Longer side of the result in px, an even number; with --compare, of each picture.",
-            show_default="the photo's own; 256 for the face alone",
+            show_default="the photo's own, up to 3840x2160; 256 for the face alone",
             rich_help_panel="Picture",
         ),
     ] = None,
