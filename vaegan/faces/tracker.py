@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from vaegan.errors import UserError
-from vaegan.faces.backend import Backend, Face
+from vaegan.faces.backend import Backend, Detection, Face
 from vaegan.faces.geometry import LEFT_EYE, RIGHT_EYE, CropTransform, face_region, mesh_box
+from vaegan.faces.tiles import tilings
 from vaegan.faces.weights import find_weights
 
 MIN_PRESENCE = 0.5
@@ -76,8 +77,8 @@ class FaceTracker:
         Args:
             image: uint8 (H, W, 3) RGB; grey, with alpha or 16 bits is converted.
         """
-        image, scale = _prepared(image)
-        faces = [_enlarged(face, 1 / scale) for face in self._all(image)]
+        small, scale = _prepared(image)
+        faces = [_enlarged(face, 1 / scale) for face in self._all(small)] or self._tiled(_plain(image))
         return sorted(faces, key=lambda face: -mesh_box(face.mesh)[2])
 
     def track(self, image: np.ndarray) -> Face | None:
@@ -113,8 +114,24 @@ class FaceTracker:
 
     def _all(self, image: np.ndarray) -> list[Face]:
         """Every face of a picture once, in no order."""
+        return self._seen(image, self.backend.detect(image))
+
+    def _tiled(self, image: np.ndarray) -> list[Face]:
+        """The same of a big picture in which the faces are too small to be found at once."""
+        for tiles in tilings(*image.shape[1::-1]):
+            found = [
+                replace(one, box=replace(one.box, cx=one.box.cx + left, cy=one.box.cy + top))
+                for left, top, side in tiles
+                for one in self.backend.detect(np.ascontiguousarray(image[top : top + side, left : left + side]))
+            ]
+            if faces := self._seen(image, found):
+                return faces
+        return []
+
+    def _seen(self, image: np.ndarray, detections: list[Detection]) -> list[Face]:
+        """The faces among what a detector took for some, each once."""
         found: list[Face] = []
-        for detection in sorted(self.backend.detect(image), key=lambda detection: -detection.score):
+        for detection in sorted(detections, key=lambda detection: -detection.score):
             seen = self._confirmed(image, detection.box)
             if seen is None or any(face_region(seen.mesh).near(face_region(other.mesh), 0.4) for other in found):
                 continue
@@ -244,16 +261,20 @@ def _make_backend(name: str | None) -> Backend:
     raise UserError(f"no face tracker is called {name!r}: choose own or mediapipe")
 
 
-def _prepared(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """The picture as uint8 (H, W, 3) of bounded size, and its scale against the original."""
+def _plain(image: np.ndarray) -> np.ndarray:
+    """The picture as uint8 (H, W, 3)."""
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(f"expected a uint8 (H, W, 3) picture, got {image.dtype} {image.shape}")
     if image.ndim == 2 or image.shape[2] < 3:
         image = np.repeat(image.reshape(*image.shape[:2], -1)[..., :1], 3, axis=2)
-    image = image[..., :3]
-    scale = 1.0
+    return image[..., :3]
+
+
+def _prepared(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """The picture as uint8 (H, W, 3) of bounded size, and its scale against the original."""
+    image, scale = _plain(image), 1.0
     while max(image.shape) * scale > MAX_PX:
         scale /= 2
     if scale < 1:
