@@ -1,5 +1,6 @@
 """Following a face: on a clip where its weights are at hand, and with a scripted backend for what no clip shows."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from vaegan.faces.backend import Detection, Face
 from vaegan.faces.geometry import CropTransform, mesh_box, mesh_roll
 from vaegan.faces.tracker import FaceTracker
 from vaegan.faces.weights import find_weights, require_weights
-from vaegan.media import VideoReader
+from vaegan.media import VideoReader, read_image
 
 PICTURE = np.zeros((400, 600, 3), np.uint8)
 
@@ -232,6 +233,42 @@ def test_weights_are_looked_for_in_the_named_folder_then_in_the_cache(monkeypatc
     assert require_weights("x.bin") == named / "x.bin"
 
 
+def test_small_faces_of_a_big_picture_are_found_in_its_tiles(monkeypatch):
+    class ShortSighted(ScriptedBackend):
+        """Sees only faces larger than a tenth of the picture that lie whole in it; knows tiles by their own marks."""
+
+        def detect(self, image):
+            self.detections += 1
+            left, top = (int(n) for n in image[0, 0, :2].astype(int) * 20)
+            return [
+                Detection(CropTransform(x - left, y - top, side, 0.0), 0.9)
+                for x, y, side in self.faces
+                if side > 0.1 * min(image.shape[:2])
+                and side / 2 < x - left < image.shape[1] - side / 2
+                and side / 2 < y - top < image.shape[0] - side / 2
+            ]
+
+    big = np.zeros((3000, 4000, 3), np.uint8)
+    big[..., 0], big[..., 1] = np.arange(4000)[None] // 20, np.arange(3000)[:, None] // 20
+    backend = ShortSighted([(3500, 2400, 130), (800, 700, 110)])
+    monkeypatch.setattr(tracker_module, "_make_backend", lambda name: backend)
+    tracker = FaceTracker(smoothing=False)
+    assert [place(face) for face in tracker.detect(big)] == [(3500, 2400, 130), (800, 700, 110)]
+    assert place(tracker.track(big)) == (3500, 2400, 130)
+    backend.faces[:] = [(1000, 1000, 400)]
+    backend.detections = 0
+    assert len(tracker.detect(big)) == 1 and backend.detections == 1, "what is seen at once needs no tiles"
+    backend.faces.clear()
+    tracker.reset()
+    backend.detections = 0
+    for _ in range(50):
+        assert tracker.track(big) is None
+    assert backend.detections < 50 + 2 * 40
+    assert backend.detections > 50
+    backend.detections = 0
+    assert tracker.detect(PICTURE) == [] and backend.detections == 1, "a picture of usual size is seen at once"
+
+
 def test_own_is_taken_where_mediapipe_lacks_its_weights(monkeypatch, tmp_path):
     own = pytest.importorskip("vaegan.faces.own")
     monkeypatch.setattr(own, "OwnBackend", lambda: ScriptedBackend([]))
@@ -258,3 +295,18 @@ def test_a_clip_is_followed_without_a_gap_and_a_cut_without_a_stumble(data_dir, 
         still = tracker.detect((frames[0] + frames[1])[index])[0].mesh
         assert np.abs(still - faces[index].mesh)[:, :2].mean() < 0.015 * mesh_box(still)[2]
         assert mesh_roll(still) == pytest.approx(mesh_roll(faces[index].mesh), abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["own", "mediapipe"])
+def test_a_sharp_face_is_found_in_a_photo_of_48_million_pixels(data_dir, models_dir, name):
+    if name == "mediapipe":
+        pytest.importorskip("ai_edge_litert")
+    photo = cv2.resize(read_image(data_dir / "photos" / "mica_connelly.jpg"), None, fx=0.25, fy=0.25)
+    tracker = FaceTracker(name)
+    (near,) = tracker.detect(photo)
+    big = np.empty((6000, 8000, 3), np.uint8)
+    big[:] = np.linspace(90, 200, 6000)[:, None, None] * [0.8, 0.9, 1]
+    big[2000 : 2000 + photo.shape[0], 5000 : 5000 + photo.shape[1]] = photo
+    (far,) = tracker.detect(big)
+    assert mesh_box(near.mesh)[2] < 200
+    assert np.abs(far.mesh[:, :2] - near.mesh[:, :2] - [5000, 2000]).mean() < 0.01 * mesh_box(near.mesh)[2]

@@ -40,6 +40,9 @@ RETRIED_FRAMES, REMEMBERED_FRAMES = 5, 25
 """Frames for which a lost face is looked for in its last region, and for which it is then still preferred to others
 that a detector finds; later the largest face is taken."""
 
+TILED_EVERY = 25
+"""Of frames in a row that show no face, one in so many is searched in tiles, too: half a second for a 4K one."""
+
 MAX_PX = 4096
 """Larger pictures are halved until their longer side is below this; no face needs more."""
 
@@ -90,7 +93,8 @@ class FaceTracker:
         seen = self._follow(image)
         if seen is None:
             self._filter = None
-            seen = self._choose(self._all(image))
+            tiled = self._missed % TILED_EVERY == 0
+            seen = self._choose(self._all(image) or (self._tiled(image) if tiled else []))
         if seen is None:
             self._missed += 1
             return None
