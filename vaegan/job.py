@@ -204,7 +204,7 @@ def load(model: str | Path, device: str = "auto") -> FaceModel:
 def _compared(run: Transfer) -> tuple[int, int, list[np.ndarray]]:
     """Width and height of photo, driver where there is one, and result side by side, and the faces in the result."""
     side, count = run.stage.crop_size, 3 if run.show_driver else 2
-    mesh = run.stage.renderer.shown.to_crop(np.asarray(run.photo.mesh, float)[:, :2], side)
+    mesh = run.stage.renderer.shown.to_crop(np.asarray(run.stage.photo.mesh, float)[:, :2], side)
     return count * side, side, [mesh + np.array([(count - 1) * side, 0])]
 
 
