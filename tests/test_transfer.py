@@ -11,11 +11,12 @@ import pytest
 from standin import PoolModel, SquareTracker, film, picture, talking
 
 import vaegan.media
+from vaegan.animation import animate
 from vaegan.errors import UserError
 from vaegan.media import TimedPicture
 from vaegan.motion import Motion
 from vaegan.notes import pose_words
-from vaegan.pipeline import Transfer, animate
+from vaegan.pipeline import Transfer
 from vaegan.portrait import BATCH
 from vaegan.reference import choose_reference
 from vaegan.render import build_renderer
@@ -406,5 +407,5 @@ def test_frames_handed_in_drive_like_a_video_and_are_cut_by_time(reference):
 
 
 class TwoFaces(SquareTracker):
-    def detect(self, image):
-        return super().detect(image) * 2
+    def detect(self, image, besides=(), tiled=True):
+        return super().detect(image, besides) * 2

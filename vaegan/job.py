@@ -83,6 +83,7 @@ def transfer(
     view: str | None = None,
     refiner: str = "warp",
     face: str = "largest",
+    driver_face: int | None = None,
     no_audio: bool = False,
     no_label: bool = False,
     sign: str | Path | None = None,
@@ -101,7 +102,7 @@ def transfer(
     photo, driver: files, or names of what ships; output: None: PHOTO_DRIVER.mp4 in this folder
     model: a loaded one, a shipped name or a model folder, loaded onto `device`
     motion, reference, strength, smooth, pose, expression, mouth, eyes, start, end, fps, speed, size, aspect, renderer,
-        view, refiner, face: see `vaegan.settings.TransferSettings`; with compare, size is that of each picture
+        view, refiner, face, driver_face: see `vaegan.settings.TransferSettings`; with compare, size is of each picture
     quality: 1 to 100, of the video; no_label: leave out the words that tell who sees it that it is synthetic
     sign: a PEM file with which a manifest of the video is signed (C2PA), see `vaegan.media.provenance.signing`
     no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
@@ -113,7 +114,15 @@ def transfer(
     """
     parts = {"pose": pose, "expression": expression, "mouth": mouth, "eyes": eyes}
     timed = {"start": start, "end": end, "fps": fps, "speed": speed}
-    shown = {"size": size, "aspect": aspect, "renderer": renderer, "view": view, "refiner": refiner, "face": face}
+    shown = {
+        "size": size,
+        "aspect": aspect,
+        "renderer": renderer,
+        "view": view,
+        "refiner": refiner,
+        "face": face,
+        "driver_face": driver_face,
+    }
     settings = TransferSettings(motion, reference, strength, smooth, **parts, **timed, **shown)
     if compare and aspect is not None:
         raise UserError("aspect does not go with compare, which shows squares: leave one of them out")

@@ -38,6 +38,7 @@ class TransferSettings:
     view: "full": the whole photo; "crop": the face alone; None: full with warp, crop with decode
     refiner: of warp, a shipped name or a folder; "none": the warp as it is
     face: of the photo's: "largest", "all", a number from 1, largest first, or a place "X,Y" in px
+    driver_face: who is followed: a number from 1, largest first, in the first frame with a face; None: the largest
     """
 
     motion: str = "relative"
@@ -58,9 +59,12 @@ class TransferSettings:
     view: str | None = None
     refiner: str = "warp"
     face: str = "largest"
+    driver_face: int | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.face)
+        if self.driver_face is not None and self.driver_face < 1:
+            raise UserError(f"driver face {self.driver_face} does not exist: they are numbered by size from 1")
         if self.fps is not None:
             object.__setattr__(self, "fps", Fraction(str(self.fps)))
         if self.motion not in ("relative", "absolute"):

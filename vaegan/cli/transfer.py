@@ -66,6 +66,16 @@ def transfer(
             rich_help_panel="Input",
         ),
     ] = "largest",
+    driver_face: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Which face of the driver is followed, by size in its first frame with a face.",
+            show_default="the largest",
+            rich_help_panel="Input",
+        ),
+    ] = None,
     start: Annotated[
         float, typer.Option(min=0, help="Second of the driver to begin at.", rich_help_panel="Input")
     ] = 0.0,
