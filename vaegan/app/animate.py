@@ -94,8 +94,8 @@ def animate(
             yield status, markup.stage([*made.beside(), video], made.downloads())
 
 
-def build() -> dict[str, gr.components.Component]:
-    """The tab; what it shows, by name."""
+def build(known: list[str]) -> dict[str, gr.components.Component]:
+    """The tab; what it shows, by name. known: models."""
     parts = {}
     with gr.Tab("Animate", id="animate"):
         with gr.Row(elem_classes="actions"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from vaegan.app import animate, explore, inputs, live, markup, models, options
+from vaegan.app import animate, compare, explore, inputs, live, markup, models, options
 from vaegan.app.events import QUIET
 from vaegan.app.visitors import Visitors
 from vaegan.errors import UserError
@@ -16,7 +16,7 @@ from vaegan.samples import find_photo, shipped_motions
 MODEL, MOTION = "motion64", "talking"
 """What is chosen when the page opens."""
 
-TABS = (animate, live, explore)
+TABS = (animate, live, explore, compare)
 
 HEADER = """<header><h1>vaegan</h1><p>A photo moves like a video. Everything stays on this machine. Do not show people
 doing what they did not do without their consent, and say of a result that it is synthetic.</p></header>"""
@@ -24,15 +24,16 @@ doing what they did not do without their consent, and say of a result that it is
 
 def build(visitors: Visitors, own_model: str | None = None, device: str = "auto") -> gr.Blocks:
     """All of it. own_model: a model folder that can be chosen besides those that ship."""
+    known = models.choices(own_model)
     with gr.Blocks(title="vaegan", analytics_enabled=False) as page:
         gr.HTML(HEADER)
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=3, min_width=280, elem_id="inputs"):
-                given = _inputs(models.choices(own_model))
+                given = _inputs(known)
                 with gr.Accordion("Options", open=False):
                     form = options.form()
             with gr.Column(scale=7, min_width=320, elem_id="tabs"), gr.Tabs():
-                tabs = {tab: tab.build() for tab in TABS}
+                tabs = {tab: tab.build(known) for tab in TABS}
         for tab, parts in tabs.items():
             tab.connect(parts, given, form, visitors, device)
         _connect(page, visitors, given, form)
