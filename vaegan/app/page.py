@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import gradio as gr
@@ -78,6 +77,7 @@ def _inputs(known: list[str]) -> dict[str, gr.components.Component]:
 
 def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[options.Option]) -> None:
     fields = {option.name: option.field for option in form}
+    asked = [option for name in ("start", "end", "fps") for option in form if option.name == name]
 
     def photo_found(request: gr.Request, path: str | None) -> str:
         visitors.of(request.session_hash, path)
@@ -95,7 +95,8 @@ def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[option
         if choice != inputs.VIDEO or not video:
             return "", ""
         try:
-            return markup.strip(inputs.strip_of(Path(video), start or 0.0, end, fps and Fraction(str(fps)))), ""
+            part = options.read(asked, (start, end, fps))
+            return markup.strip(inputs.strip_of(Path(video), **part)), ""
         except UserError as error:
             return markup.error(str(error)), ""
 
@@ -111,7 +112,7 @@ def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[option
         **QUIET,
     )
     given["choice"].change(chosen, given["choice"], [given["video"], given["file"]], **QUIET)
-    part = [fields[name] for name in ("start", "end", "fps")]
+    part = [option.field for option in asked]
     gr.on(
         [given["choice"].change, given["video"].change, *(field.submit for field in part)],
         strip,
