@@ -144,8 +144,8 @@ def held(visitor: Visitor, photo: str | None, model: str, device: str, renderer:
     return visitor.hold("still", (photo if seed is None else None, model, renderer, seed), make)
 
 
-def build(known: list[str]) -> dict[str, gr.components.Component]:
-    """The tab; what it shows, by name. known: models."""
+def build() -> dict[str, gr.components.Component]:
+    """The tab; what it shows, by name."""
     parts = {}
     with gr.Tab("Explore", id="explore") as parts["tab"]:
         with gr.Row():
