@@ -21,7 +21,7 @@ SIDE_PX = 40
 class SquareTracker:
     """Finds the red square of `picture`; shaped like FaceTracker. interrupt_at: a frame at which Ctrl-C is pressed."""
 
-    name = "square"
+    name, smoothing = "square", False
 
     def __init__(self, backend=None, interrupt_at: int | None = None):
         self.frames, self.interrupt_at = 0, interrupt_at
@@ -29,7 +29,9 @@ class SquareTracker:
     def reset(self):
         self.frames = 0
 
-    def detect(self, image):
+    def detect(self, image, besides=(), tiled=True):
+        if besides:
+            return []
         image = image.astype(int)
         rows, columns = np.nonzero((image[..., 0] > 150) & (image[..., 2] < 90))
         if len(rows) < 100:
@@ -37,6 +39,9 @@ class SquareTracker:
         x, y = columns.min(), rows.min()
         size = np.array([columns.max() + 1 - x, rows.max() + 1 - y, SIDE_PX])
         return [Face((_mesh() * size + [x, y, 0]).astype(np.float32), np.zeros(52, np.float32), 1.0)]
+
+    def follow(self, image, region):
+        return self.track(image)
 
     def track(self, image):
         self.frames += 1

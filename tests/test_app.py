@@ -1,15 +1,20 @@
 """`vaegan app`: the page as visitors use it, in a browser."""
 
+import inspect
+import time
+
 import av
 import cv2
 import numpy as np
 import pytest
 from page import Server, Visit, browser, chromium
 
+from vaegan.cli.transfer import transfer
 from vaegan.media import VideoReader, VideoWriter, read_image, write_image
 from vaegan.samples import find_photo
 
-pytest.importorskip("gradio", reason="the extra `app` is not installed")
+gradio = pytest.importorskip("gradio", reason="the extra `app` is not installed")
+options = pytest.importorskip("vaegan.app.options")
 
 RESULT = "#animate-stage video[data-main]"
 
@@ -157,3 +162,104 @@ def test_the_camera_drives_the_photo(visit):
     page.wait_for_function("!document.querySelector('#live-figures').innerText.includes('hold still')")
     page.click("#live-stop")
     page.wait_for_function("document.querySelector('#live-figures').innerText === ''")
+
+
+def test_every_option_of_transfer_has_a_field_or_a_reason(files):
+    parameters = inspect.signature(transfer).parameters
+    with gradio.Blocks():
+        form = options.form()
+    paths = {"sign", "storyboard", "save_motion", "report"}
+    assert {option.name for option in form} == set(parameters) - options.ELSEWHERE - paths - {"dry_run"}
+    asked = options.read(form, tuple(option.field.value for option in form))
+    assert {name: value for name, value in asked.items() if value != _default(parameters[name])} == {}
+
+
+def _default(parameter: inspect.Parameter):
+    return getattr(parameter.default, "value", parameter.default)
+
+
+def test_cancelled_work_leaves_nothing(visit, server):
+    page = visit.page
+    page.click("#animate")
+    text(page, "#animate-status", "frames/s")
+    page.click("#cancel")
+    text(page, "#animate-status", "nothing is kept")
+    assert not [name for name in server.files() if "animate" in name]
+
+
+def test_what_is_wrong_is_said_in_the_words_of_the_command(visit, files):
+    page = visit.page
+    give(page, "#photo", files / "bad.jpg")
+    text(page, "#found", "bad.jpg is not a picture that can be read")
+    page.click("#animate")
+    text(page, "#animate-status", "bad.jpg is not a picture that can be read")
+    give(page, "#photo", files / "me.jpg")
+    text(page, "#found", "Face found")
+    page.get_by_label("my video").check()
+    page.click("#animate")
+    text(page, "#animate-status", "there is no video")
+    give(page, "#video", files / "bad.mp4")
+    text(page, "#strip", "bad.mp4")
+    page.click("#animate")
+    text(page, "#animate-status", "bad.mp4")
+    assert str(files) not in page.inner_text("body") and "/tmp" not in page.inner_text("body")
+
+
+def test_two_visitors_get_each_their_own_and_their_files_go_with_them(chrome, server, files):
+    one, other = Visit(chrome, server), Visit(chrome, server)
+    give(other.page, "#photo", files / "me.jpg")
+    text(other.page, "#found", "Face found")
+    for visitor in (one, other):
+        visitor.page.click("#animate")
+    for visitor in (one, other):
+        visitor.page.wait_for_selector(RESULT, timeout=90_000)
+    assert "512x512" in one.page.inner_text("#animate-status")
+    assert "360x300" in other.page.inner_text("#animate-status")
+    assert len([name for name in server.files() if name.endswith("result.mp4")]) >= 2
+    for visitor in (one, other):
+        visitor.close()
+        assert visitor.wrong == []
+    until = time.monotonic() + 20
+    while left := [name for name in server.files() if "sample" not in name]:
+        assert time.monotonic() < until, left
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("width", [1320, 390])
+def test_it_fits_the_screen_and_can_be_read_and_named(chrome, server, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    one = Visit(chrome, server, width)
+    for tab in ("Animate", "Live", "Explore", "Compare"):
+        one.page.get_by_role("tab", name=tab).click()
+        one.page.wait_for_timeout(300)
+        assert one.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        broken = axe.run(one.page).response["violations"]
+        assert [(tab, rule["id"], node["html"]) for rule in broken for node in rule["nodes"]] == []
+    one.close()
+
+
+def test_the_keyboard_is_enough(visit):
+    page = visit.page
+    focus(page, "#animate")
+    page.keyboard.press("Enter")
+    text(page, "#animate-status", "frames/s")
+    focus(page, "#cancel")
+    page.keyboard.press("Enter")
+    text(page, "#animate-status", "nothing is kept")
+    focus(page, "[role=tab][data-tab-id=explore]", back=True)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#explored img")
+    before = page.get_attribute("#explored img", "src")
+    focus(page, "#smile input[type=range]")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    changed(page, "#explored img", before)
+
+
+def focus(page, selector: str, back: bool = False) -> None:
+    """Press the tabulator until this has the focus."""
+    for _ in range(80):
+        page.keyboard.press("Shift+Tab" if back else "Tab")
+        if page.evaluate("s => document.activeElement?.matches(s)", selector):
+            return
+    pytest.fail(f"the keyboard does not reach {selector}")

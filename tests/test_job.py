@@ -118,12 +118,12 @@ def test_a_dry_run_has_a_plan_and_writes_nothing(shelf):
 
 def test_notes_come_as_data(shelf, monkeypatch):
     class TwoFaces(SquareTracker):
-        def detect(self, image):
-            return super().detect(image) * 2
+        def detect(self, image, besides=(), tiled=True):
+            return super().detect(image, besides) * 2
 
     notes = []
     vaegan.transfer("me.png", "clip.mp4", model="tiny", tracker=TwoFaces(), on_note=notes.append, end=0.2)
-    assert [note.kind for note in notes] == ["faces"]
+    assert [note.kind for note in notes] == ["faces", "faces"]  # of the photo, and of the driver
 
 
 def test_a_loaded_model_serves_many(shelf):

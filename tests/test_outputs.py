@@ -16,7 +16,9 @@ import vaegan
 from vaegan.errors import UserError
 from vaegan.media import VIDEO_SUFFIXES, VideoReader, VideoWriter, write_image
 from vaegan.media.writer import WITH_SOUND
+from vaegan.pipeline import Transfer
 from vaegan.render.extent import Extent, crop_side, parse_aspect
+from vaegan.settings import TransferSettings
 from vaegan.smoothing import between
 
 ASPECTS = ("16:9", "1:1", "9:16", "4:5")
@@ -299,3 +301,16 @@ def test_two_commands_at_once_in_one_folder_do_not_disturb_each_other(inputs, tm
     assert [one.wait(120) for one in started] == [0, 0, 0]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_a_photo_is_drawn_at_the_size_it_is_shown_at_and_panes_have_all_of_its_pixels(inputs):
+    settings = TransferSettings(size=64, aspect="4:5", view="full")
+    runs = [
+        Transfer(inputs / "me.png", inputs / "clip.mp4", PoolModel(), settings, SquareTracker(), crop_size=side)
+        for side in (None, 64)
+    ]
+    small, panes = (run.stage for run in runs)
+    assert max(small.view.image.shape) < 90 and (small.width, small.height) == (52, 64)
+    extent = Extent(small.view.image, [], parse_aspect("4:5"), 64)
+    assert extent.scale == 1  # nothing is scaled a second time
+    assert panes.view.image.shape == (128, 160, 3)

@@ -6,12 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from vaegan.animation import animate
 from vaegan.directions import load_directions
 from vaegan.faces.tracker import FaceTracker
 from vaegan.model import load_model
 from vaegan.motion import Motion
 from vaegan.notes import reference_notes
-from vaegan.pipeline import Transfer, animate
+from vaegan.pipeline import Transfer
 from vaegan.portrait import read_portrait
 from vaegan.reference import OPENINGS, SHAPES, delta_to, read_heads
 from vaegan.samples import find_photo, shipped_motions

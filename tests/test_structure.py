@@ -14,10 +14,10 @@ PACKAGE = Path(vaegan.__file__).parent
 FLOORS = (
     "errors config networks losses pca ema tensors media faces.geometry faces.regions jobs reports",
     "folder model portrait reference smoothing sources critics faces samples",
-    "motion motion_file directions keyframes render data",
+    "motion motion_file directions keyframes shots render data",
     "adjust settings stage pipeline frames streaming live preview notes storyboard evaluation training "
     "tracker_training",
-    "job interpolation",
+    "job interpolation animation",
     "cli app",
 )
 """Who may import whom: a module imports from its own floor and from those below (above in this list)."""

@@ -25,7 +25,7 @@ _HOME = {
     "shipped_motions": "vaegan.samples",
     "shipped_photos": "vaegan.samples",
     "TransferSettings": "vaegan.settings",
-    "animate": "vaegan.pipeline",
+    "animate": "vaegan.animation",
     "transfer": "vaegan.job",
     "interpolate": "vaegan.interpolation",
     "LiveSession": "vaegan.live",

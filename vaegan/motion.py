@@ -17,7 +17,8 @@ from vaegan.faces.geometry import CropTransform
 from vaegan.motion_file import ARRAYS, HEADS, problem, read_motion, write_motion
 from vaegan.portrait import watch
 from vaegan.reference import READINGS, choose_reference, read_heads
-from vaegan.smoothing import between, gaussian
+from vaegan.shots import Shots
+from vaegan.smoothing import between, gaussian, sigmas
 from vaegan.sources import VideoSource
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from vaegan.faces.tracker import FaceTracker
     from vaegan.model import FaceModel
     from vaegan.portrait import DriverFrame
-
-SMOOTH_SECONDS = 0.2
-"""Standard deviation of the Gaussian at strength 1: a nod of half a second nearly vanishes."""
 
 VALUES = ("deltas", "placement", "pose", HEADS)
 """The arrays that change smoothly from frame to frame."""
@@ -103,12 +101,13 @@ class Motion:
         fps: Fraction | None = None,
         reference: str | int | None = None,
         photo_latent: np.ndarray | None = None,
+        face: int | None = None,
     ) -> Motion:
         """Track and encode a driver (a video or a folder of frames), keeping nothing but the latents.
 
         model: a loaded model, a shipped name or a model folder
-        start, end: seconds; fps: resample to this rate
-        reference: see `vaegan.reference.choose_reference`; None: best with photo_latent (D,), else first
+        start, end: seconds; fps: resample to this rate; face: index of `vaegan.portrait.watch`; reference: see
+            `vaegan.reference.choose_reference`; None: best with photo_latent (D,), else first
         Raises UserError when the driver cannot be read or shows no face.
         """
         if tracker is None:
@@ -121,7 +120,7 @@ class Motion:
             model = load_model(model)
         source = VideoSource(path, start, end, fps)
         recorder = MotionRecorder(model, source.rate)
-        for frames in watch(source, model, tracker):
+        for frames in watch(source, model, tracker, index=face, reference=reference):
             recorder.add(frames)
         motion = recorder.motion()
         if reference is None:
@@ -140,18 +139,20 @@ class Motion:
         """The same motion, measured from the clip's mean latent instead of a reference frame."""
         return replace(self, deltas=delta(self.deltas, self.deltas[self.found].mean(axis=0)))
 
-    def smooth(self, strength: float) -> Motion:
+    def smooth(self, strength: float, steady: float = 0.0) -> Motion:
         """Smooth over time without delay (zero phase), measured from the same reference frame afterwards.
 
         strength: 0 (as it is) to 1, times 0.2 s: the standard deviation of a Gaussian; the ends are mirrored.
+        steady: likewise, of the placement alone, which is where a camera's shake is
         """
-        if not 0 <= strength <= 1:
-            raise UserError(f"smooth {strength} is out of range: use 0 to 1")
-        sigma = strength * SMOOTH_SECONDS * float(self.fps)
-        if sigma < 0.1 or len(self) < 3:
+        for name, value in (("smooth", strength), ("steady", steady)):
+            if not 0 <= value <= 1:
+                raise UserError(f"{name} {value} is out of range: use 0 to 1")
+        if len(self) < 3:
             return self
-        smoothed = {name: gaussian(getattr(self, name), sigma) for name in VALUES}
-        return replace(self, **smoothed).relative_to(self.reference)
+        widths = sigmas(strength, steady, float(self.fps))
+        smoothed = {name: gaussian(getattr(self, name), sigma) for name, sigma in widths.items()}
+        return replace(self, **smoothed).relative_to(self.reference) if smoothed else self
 
     def slice(self, start: float = 0.0, end: float | None = None) -> Motion:
         """The frames from `start` to before `end` (seconds), measured from the first of them that shows a face.
@@ -263,8 +264,8 @@ class Steps:
 class MotionRecorder:
     """A driver's motion, frame by frame: measured from the first frame with a face, before which nothing moves.
 
-    Keeps about 1.1 kB of numbers a frame, in one block: small arrays between the large pictures that come and go would
-    make the process grow by five times what they hold. keep: False forgets all but the last ones after `refer_to`.
+    Keeps about 1.1 kB a frame in one block: small arrays between the large pictures that come and go would make the
+    process grow by five times what they hold. keep: False forgets all but the last ones after `refer_to`.
     """
 
     def __init__(self, model: FaceModel, rate: Fraction, keep: bool = True) -> None:
@@ -272,10 +273,8 @@ class MotionRecorder:
         fields = [("time", "f8"), ("found", "?"), ("box", "f8", 4), ("pose", "f4", 3), ("crop", "f8", 4)]
         fields.append(("heads", "f4", (READINGS if model.has_heads else 0,)))
         self._type = np.dtype([*fields, ("z", "f4", model.latent_dim)])
-        self._bytes = bytearray()
-        self._began: float | None = None
-        self._reference: np.ndarray | None = None
-        self._index = 0
+        self._bytes, self._shots = bytearray(), Shots(model, delta)
+        self._index, self._began, self._reference = 0, None, None
 
     def add(self, frames: list[DriverFrame]) -> Steps:
         """The next frames of the driver. Returns how they move."""
@@ -288,6 +287,7 @@ class MotionRecorder:
                 if framing.follow:  # the crop holds still when the jaw drops, the mesh box grows
                     row["box"] = row["crop"] / (1, 1, framing.scale, 1)
         rows["heads"] = read_heads(self.model, rows["z"].copy())
+        self._shots.join(rows, frames)
         if self._began is None:
             self._began = frames[0].time
         if self._reference is None and rows["found"].any():
@@ -320,13 +320,8 @@ class MotionRecorder:
 
     def motion(self) -> Motion:
         """The motion of all frames so far. Raises ValueError when none shows a face."""
-        return Motion(
-            **vars(self._steps(self._rows())),
-            model_id=self.model.id,
-            framing=(self.model.framing.scale, self.model.framing.follow),
-            fps=self.rate,
-            reference=self._index,
-        )
+        steps, framing = vars(self._steps(self._rows())), (self.model.framing.scale, self.model.framing.follow)
+        return Motion(**steps, model_id=self.model.id, framing=framing, fps=self.rate, reference=self._index)
 
     def _rows(self) -> np.ndarray:
         # They lie in the recording's own memory: nothing can be added as long as they are in use.
@@ -342,8 +337,8 @@ class MotionRecorder:
         shift = (box[:, :2] - reference["box"][:2]) / reference["box"][2]
         size = np.log(box[:, 2] / reference["box"][2])
         placement = np.column_stack([shift, size, _wrapped(box[:, 3] - reference["box"][3])]).astype(np.float32)
-        times, found = rows["time"] - self._began, rows["found"].copy()
-        return Steps(times, delta(z, reference["z"]), placement, pose, found, heads)
+        times = rows["time"] - self._began
+        return Steps(times, delta(z, reference["z"]), placement, pose, rows["found"].copy(), heads)
 
 
 def _wrapped(radians: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from vaegan.media.timing import VARIABLE
 from vaegan.media.writer import QUALITY, WITH_SOUND
 
 if TYPE_CHECKING:
+    from vaegan.portrait import DriverFrame
     from vaegan.sources import Source
 
 POSE_DEGREES = 15
@@ -25,7 +26,8 @@ EXPRESSIONS = ((1.3, "another"), (0.7, "a similar"), (0.0, "nearly the same"))
 class Note:
     """What is worth a line.
 
-    kind: "faces" (the photo shows several) | "size" (of the result) | "sound" (left out) | "quality" (not heeded)
+    kind: "faces" (photo or driver shows several) | "cut" (in the driver)
+        | "size" (of the result) | "sound" (left out) | "quality" (not heeded)
         | "hdr", "rate" (of the driver)
         | "reference" (the driver's frame that was chosen) | "pose" (photo and driver look different ways)
     text: one line
@@ -117,3 +119,38 @@ def pose_words(gap: np.ndarray, follow: bool) -> str | None:
     axes = ("yaw", "pitch") if follow else ("yaw", "pitch", "roll")
     told = ", ".join(f"{axis} {off:+.0f}" for axis, off in zip(axes, gap, strict=False) if abs(off) > POSE_DEGREES)
     return f"{told} degrees" if told else None
+
+
+class Noticed:
+    """What the frames of a driver bring to light while they are watched.
+
+    source: of the frames; face: which one was asked for
+    """
+
+    def __init__(self, source: Source, face: int | None) -> None:
+        self._name, self._live, self._face = source.name, source.live, face
+        self._notes: list[Note] = []
+        self._faces_told = self._cut_told = False
+
+    def see(self, frames: list[DriverFrame]) -> None:
+        """The next frames."""
+        for frame in frames:
+            if frame.faces and not self._faces_told:
+                self._faces_told = True
+                if frame.faces > 1 and self._face is None:
+                    text = (
+                        f"{self._name} shows {frame.faces} faces; the largest is followed: --driver-face 2 is another"
+                    )
+                    self._notes.append(Note("faces", text))
+            if frame.shot and not self._cut_told and not self._live:
+                self._cut_told, at = True, f"{frame.time:.2f}"
+                text = (
+                    f"{self._name} cuts to another picture or person at {at} s, from where its motion begins anew; "
+                    f"--end {at} keeps to what comes before"
+                )
+                self._notes.append(Note("cut", text))
+
+    def take(self) -> tuple[Note, ...]:
+        """What has not been taken yet."""
+        notes, self._notes = tuple(self._notes), []
+        return notes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,20 +16,19 @@ from vaegan.directions import directions_of, has_directions
 from vaegan.errors import UserError
 from vaegan.frames import Frame, Frames, Outcome
 from vaegan.motion import Motion, MotionRecorder, Steps
-from vaegan.notes import Note, driver_notes, faces_notes, pose_notes, reference_notes
+from vaegan.notes import Note, Noticed, driver_notes, faces_notes, pose_notes, reference_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, parts, photo_name, read_portraits, watch
-from vaegan.reference import choose_reference, nearest, read_heads, shaking
+from vaegan.reference import choose_reference, nearest, read_heads, shaken
 from vaegan.samples import find_driver
 from vaegan.settings import TransferSettings
+from vaegan.smoothing import sigmas
 from vaegan.sources import LiveSource, Source, open_source, prefetch, webcam_number
 from vaegan.stage import Stage
-from vaegan.streaming import Streaming
+from vaegan.streaming import Streaming, smoothed
 
 if TYPE_CHECKING:
     from vaegan.faces.tracker import FaceTracker
     from vaegan.model import FaceModel
-
-log = logging.getLogger(__name__)
 
 Driver = str | Path | Motion | LiveSource | Iterable[tuple[float, np.ndarray]]
 """A video, a folder of pictures, a motion file, a shipped motion's name, a Motion, or (time in s, uint8 (H, W, 3))s; a
@@ -70,6 +68,8 @@ class Transfer:
             lasts = isinstance(opened, Motion) or opened.repeats or opened.live
             s = self.settings = replace(s, reference="best" if lasts else "first")
         if isinstance(opened, Motion):
+            if s.driver_face is not None:
+                raise UserError("a motion is of one face already: leave out --driver-face")
             self.given, self.source, self.rate, self.expected = opened, None, opened.fps, len(opened)
         else:
             self.given, self.source, self.rate = None, opened, s.fps or opened.rate
@@ -78,12 +78,12 @@ class Transfer:
             grown = float(self.rate / opened.rate) / s.speed if self._between else 1.0
             self.expected = None if opened.expected is None else max(1, round(opened.expected * grown))
         self.show_driver = show_driver and self.source is not None and (self.source.repeats or not self.reads_first)
-        if self.live and (self.reads_first or isinstance(s.reference, int)):
+        if self.live and (self.reads_first or isinstance(s.reference, int) or s.smooth or s.steady):
             raise UserError(
-                "a live driver is drawn as it comes: leave out --smooth, a numbered or whole --reference, and, "
-                "with a model without heads, --motion absolute"
+                "a live driver is drawn as it comes: leave out --smooth, --steady, a numbered or whole --reference, "
+                "and, with a model without heads, --motion absolute"
             )
-        self.keep_motion, self._streaming = keep_motion, None
+        self.keep_motion, self._streaming, self._noticed = keep_motion, None, None
         self.photos = read_portraits(photo, model, tracker, s.face)
         self.photo = self.photos[0]
         self.notes = faces_notes(photo_name(photo), self.photo.faces) if s.face == "largest" else ()
@@ -142,8 +142,7 @@ class Transfer:
         """Whether the whole driver is read before the first frame of the result."""
         s = self.settings
         centred = s.motion == "absolute" and self._directions is None
-        ahead = s.smooth > 0 or s.reference == "whole" or centred or self._between
-        return self.given is None and ahead
+        return self.given is None and (s.reference == "whole" or centred or self._between)
 
     @property
     def _between(self) -> bool:
@@ -198,16 +197,19 @@ class Transfer:
         recorder, adjust = MotionRecorder(self.model, self.source.rate, self.keep_motion), self._adjustments()
         s, pose = self.settings, None
         streaming = self._streaming = Streaming(recorder, s.reference, self._choose, self.source.live)
-        for passage in streaming.passages(self._watch(self.stage.crop_size if self.show_driver else 0)):
+        widths = sigmas(s.smooth, s.steady, float(self.source.rate))
+        passages = streaming.passages(self._watch(self.stage.crop_size if self.show_driver else 0))
+        for passage, moved in smoothed(passages, widths):
             steps, notes = passage.steps, ()
             if (motion := passage.chosen) is not None:
                 pose = self._reference_pose(motion)
                 notes = self._reference_notes(motion) + self._pose_notes(pose)
                 self._make_absolute(adjust, motion)
-            moved = replace(steps, found=steps.found & (not passage.rests))
+            moved = replace(moved, found=steps.found & (not passage.rests))
             yield from self._draw(steps, *adjust(moved), iter(passage.pictures), notes)
         motion = recorder.motion() if self.keep_motion and recorder.reference_pose is not None else None
-        return Outcome(motion, streaming.lost, recorder.reference_pose if pose is None else pose)
+        pose = recorder.reference_pose if pose is None else pose
+        return Outcome(motion, streaming.lost, pose, shaken(self.model, motion, s.smooth, s.steady))
 
     def _from_motion(self, motion: Motion, recorder: MotionRecorder | None) -> Generator[Frame, None, Outcome]:
         """From a whole motion. recorder: what it was read with, where there are pictures of the driver to show."""
@@ -219,15 +221,14 @@ class Transfer:
         if self._between:
             taken, motion = motion, motion.resample(self.rate, s.speed)
             shown = taken.nearest(motion.times * s.speed)
-        moved = motion.smooth(s.smooth)
-        both = [shaking(self.model, m.deltas, m.placement) for m in (motion, moved)] if s.smooth else None
+        moved = motion.smooth(s.smooth, s.steady)
         adjust = self._adjustments()
         self._make_absolute(adjust, moved)
         with closing(self._pictures(recorder, shown)) as pictures:
             for part in parts(len(motion)):
                 yield from self._draw(motion.steps(part), *adjust(moved.steps(part)), pictures, notes)
                 notes = ()
-        return Outcome(motion, motion.lost, pose, both and tuple(both))
+        return Outcome(motion, motion.lost, pose, shaken(self.model, motion, s.smooth, s.steady))
 
     def _choose(self, motion: Motion) -> int:
         return choose_reference(motion, self.settings.reference, self.photo.z, self._read)
@@ -254,6 +255,7 @@ class Transfer:
     def _draw(
         self, steps: Steps, deltas: np.ndarray, placement: np.ndarray, pictures: Iterator, notes: tuple[Note, ...]
     ) -> Iterator[Frame]:
+        notes += self._noticed.take() if self._noticed is not None else ()
         for i, drawn in enumerate(self.stage.draw(deltas, placement)):
             found = bool(steps.found[i])
             pose = steps.pose[i] if found else None
@@ -261,7 +263,10 @@ class Transfer:
             notes = ()
 
     def _watch(self, picture_size: int) -> Iterator[list[DriverFrame]]:
-        return watch(self.source, self.model, self.tracker, picture_size)
+        s, self._noticed = self.settings, Noticed(self.source, self.settings.driver_face)
+        for batch in watch(self.source, self.model, self.tracker, picture_size, s.driver_face, s.reference):
+            self._noticed.see(batch)
+            yield batch
 
     def _pictures(self, recorder: MotionRecorder | None, numbers: np.ndarray) -> Generator[np.ndarray | None]:
         """The driver once more, for people to look at, cropped as it was before. numbers: which frames, rising."""
@@ -290,44 +295,6 @@ class Transfer:
         """Crops of photo, driver (where there is one) and result side by side, uint8 (size, 2 or 3 times size, 3)."""
         driver = [] if frame.driver is None else [frame.driver]
         return np.hstack([self.stage.photo_picture, *driver, frame.crop])
-
-
-def animate(
-    photo: str | Path | np.ndarray,
-    driver: Driver,
-    model: FaceModel | str | Path = "motion64",
-    tracker: FaceTracker | None = None,
-    device: str = "auto",
-    **options,
-) -> Iterator[np.ndarray]:
-    """The photo, moved by the driver: frames uint8 (H, W, 3), made while they are asked for.
-
-    photo: file, shipped name, or uint8 (H, W, 3)
-    driver: video, folder of pictures, motion file, shipped motion's name, Motion, or an iterator of (time, picture)
-    model: a loaded model, a shipped name or a model folder; device: for one that is loaded here
-    options: the fields of `vaegan.settings.TransferSettings`, as the options of `transfer`
-    Raises UserError.
-    """
-    if isinstance(model, (str, Path)):
-        from vaegan.model import load_model
-
-        model = load_model(model, device=choose_device(device))
-    run = Transfer(photo, driver, model, TransferSettings(**options), tracker)
-    _log(run.notes)
-    return _images(run)
-
-
-def _images(run: Transfer) -> Iterator[np.ndarray]:
-    with closing(run.frames()) as frames:
-        for frame in frames:
-            _log(frame.notes)
-            yield frame.image
-
-
-def _log(notes: Iterable[Note]) -> None:
-    """The choice of a reference is no cause for a warning, all else is."""
-    for note in notes:
-        log.log(logging.INFO if note.kind == "reference" else logging.WARNING, note.text)
 
 
 def choose_device(name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from vaegan.errors import UserError
 from vaegan.faces.choice import choose_faces
 from vaegan.faces.geometry import CropTransform, framing, head_pose, mesh_box, mesh_roll
+from vaegan.faces.people import Looks, People
 from vaegan.media import TimedPicture, read_image
 from vaegan.media.images import rgb_array
 from vaegan.samples import find_photo
@@ -118,23 +119,24 @@ def photo_name(photo: str | Path | np.ndarray) -> str:
 
 
 class FaceCropper:
-    """Follows the face of one clip and cuts it out; with a fixed framing, where the first frame with a face had it.
+    """Follows one face of a clip and cuts it out; with a fixed framing, where the first frame of a shot had it.
 
-    size: side of the crops in px
+    size: side of the crops in px; whom: who is followed, see `vaegan.faces.people.People`
     """
 
-    def __init__(self, tracker: FaceTracker, framing: Framing, size: int) -> None:
-        tracker.reset()
-        self.tracker, self.framing, self.size = tracker, framing, size
+    def __init__(self, tracker: FaceTracker, framing: Framing, size: int, **whom) -> None:
+        self.people, self.framing, self.size = People(tracker, **whom), framing, size
         self.crop: CropTransform | None = None
+        self._shot = 0
 
     def cut(self, image: np.ndarray) -> tuple[Face, np.ndarray] | tuple[None, None]:
         """The face of the next frame, uint8 (H, W, 3), and what the model is to see of it, uint8 (size, size, 3)."""
-        face = self.tracker.track(image)
+        face = self.people.track(image)
         if face is None:
             return None, None
-        if self.crop is None or self.framing.follow:
+        if self.crop is None or self.framing.follow or self._shot != self.people.shot:
             self.crop = framing(face.mesh, self.framing.scale, self.framing.follow)
+        self._shot = self.people.shot
         return face, self.crop.crop(image, self.size)
 
 
@@ -144,46 +146,70 @@ class DriverFrame:
 
     portrait: this frame's; where the face is lost, the last one; None before the first face
     picture: what the crop shows, uint8 (size, size, 3), when asked for
+    shot, faces: see `vaegan.faces.people.People`
     """
 
     time: float
     found: bool
     portrait: Portrait | None
     picture: np.ndarray | None = field(default=None, repr=False)
+    shot: int = 0
+    faces: int = 0
 
 
-def watch(source: Source, model: FaceModel, tracker: FaceTracker, picture_size: int = 0) -> Iterator[list[DriverFrame]]:
+def watch(
+    source: Source,
+    model: FaceModel,
+    tracker: FaceTracker,
+    picture_size: int = 0,
+    index: int | None = None,
+    reference: str | int | None = None,
+) -> Iterator[list[DriverFrame]]:
     """Track, crop and encode a driver, a batch of frames at a time; each picture is dropped once it is cropped.
 
     With a fixed framing the face is tracked on all the same, to know where it is lost. Frames of a live source are
     looked at one by one.
     picture_size: side in px of DriverFrame.picture; 0 for none
-    Raises UserError when no frame shows a face, unless the source is live.
+    index: which face of the first frame with any, from 1, largest first; None: the largest, but with the number of a
+        reference frame whoever is largest there
+    Raises UserError when no frame shows a face, unless the source is live; when there is no face `index`.
     """
-    cropper = FaceCropper(tracker, model.framing, model.size)
+    looks = _looks_at(source, reference, tracker) if index is None and isinstance(reference, int) else None
+    cropper = FaceCropper(tracker, model.framing, model.size, index=index, looks=looks)
+    people = cropper.people
 
     def look(frame: TimedPicture):
         face, crop = cropper.cut(frame.image)
         picture = crop_picture(frame.image, cropper.crop, picture_size) if picture_size else None
-        return frame.time, face, cropper.crop, crop, picture
+        return frame.time, face, cropper.crop, crop, picture, people.shot
 
     portrait, count, batch_size = None, 0, 1 if source.live else BATCH
     with closing(source.frames()) as frames:
         looked = map(look, frames)
         while batch := list(islice(looked, batch_size)):
-            crops = [crop for _, _, _, crop, _ in batch if crop is not None]
+            crops = [crop for _, _, _, crop, _, _ in batch if crop is not None]
             z = iter(encode_crops(model, np.stack(crops)) if crops else ())
             done = []
-            for time, face, region, _, picture in batch:
+            for time, face, region, _, picture, shot in batch:
                 if face is not None:
                     portrait = Portrait(face, region, next(z))
-                done.append(DriverFrame(time, face is not None, portrait, picture))
+                done.append(DriverFrame(time, face is not None, portrait, picture, shot, people.faces))
             count += len(batch)
             yield done
     if portrait is None and not source.live:
         raise UserError(
             f"{source.name}: no face found in its {count} frames; use a driver that shows one face, well lit"
         )
+
+
+def _looks_at(source: Source, number: int, tracker: FaceTracker) -> Looks | None:
+    """What the largest face of a frame looks like; None where it cannot be known before it comes."""
+    if not source.repeats:
+        return None
+    with closing(source.frames()) as frames:
+        frame = next(islice(frames, number, None), None)
+    faces = () if frame is None else tracker.detect(frame.image)
+    return Looks.of(frame.image, faces[0]) if faces else None
 
 
 def encode_crops(model: FaceModel, crops: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ class TransferSettings:
         is identity alone, so that the clip's mean stands for it
     reference: "first", "best" (of the driver's first 2 s with a face), "whole" (the best of the whole driver) or a
         frame's number, see vaegan.reference; None: best, but first for frames handed in, which come one by one
-    strength: factor of the motion; smooth: 0..1, see Motion.smooth
+    strength: factor of the motion; smooth, steady: 0..1, see Motion.smooth
     pose, expression, mouth, eyes: 0..2, factors of parts of the motion; mouth and eyes are parts of the expression
     start, end: seconds of the driver; fps: frames per second of the result (None: the driver's), speed: 0.1 to 10, how
         much faster than the driver it goes; the motion is interpolated where the driver has no frame
@@ -38,12 +38,14 @@ class TransferSettings:
     view: "full": the whole photo; "crop": the face alone; None: full with warp, crop with decode
     refiner: of warp, a shipped name or a folder; "none": the warp as it is
     face: of the photo's: "largest", "all", a number from 1, largest first, or a place "X,Y" in px
+    driver_face: who is followed: a number from 1, largest first, in the first frame with a face; None: the largest
     """
 
     motion: str = "relative"
     reference: str | int | None = None
     strength: float = 1.0
     smooth: float = 0.0
+    steady: float = 0.0
     pose: float = 1.0
     expression: float = 1.0
     mouth: float = 1.0
@@ -58,17 +60,21 @@ class TransferSettings:
     view: str | None = None
     refiner: str = "warp"
     face: str = "largest"
+    driver_face: int | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.face)
+        if self.driver_face is not None and self.driver_face < 1:
+            raise UserError(f"driver face {self.driver_face} does not exist: they are numbered by size from 1")
         if self.fps is not None:
             object.__setattr__(self, "fps", Fraction(str(self.fps)))
         if self.motion not in ("relative", "absolute"):
             raise UserError(f"motion {self.motion!r} is not known: use relative or absolute")
         if not math.isfinite(self.strength) or abs(self.strength) > 10:
             raise UserError(f"strength {self.strength} is out of range: use -10 to 10")
-        if not 0 <= self.smooth <= 1:
-            raise UserError(f"smooth {self.smooth} is out of range: use 0 to 1")
+        for name in ("smooth", "steady"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} {getattr(self, name)} is out of range: use 0 to 1")
         for part in PARTS:
             if not 0 <= getattr(self, part) <= MOST:
                 raise UserError(f"{part} {getattr(self, part)} is out of range: use 0 to {MOST:g}")

@@ -30,7 +30,7 @@ class Stage:
 
     Args:
         photos: the faces that move, the one that is measured first.
-        crop_size: side of the crops in px; None: 256, and in the crop view what is shown.
+        crop_size: side of the crops in px, where they alone are shown; None: 256, and in the crop view what is shown.
 
     Attributes:
         renderer_name, view_name: what was chosen.
@@ -45,12 +45,12 @@ class Stage:
     def __init__(
         self, photos: list[Portrait], model: FaceModel, settings: TransferSettings, crop_size: int | None = None
     ) -> None:
-        s, given = settings, photos[0]
+        s, given, alone = settings, photos[0], crop_size is not None
         self.renderer_name = s.renderer or ("warp" if model.has_heads else "decode")
         self.view_name = s.view or ("full" if self.renderer_name == "warp" or len(photos) > 1 else "crop")
         self.crop_size = crop_size or crop_side(self.view_name, s.size, s.aspect)
         if self.view_name == "full":
-            photos = _as_large_as_shown(photos, s)
+            photos = _as_large_as_shown(photos, replace(s, size=None, aspect=None) if alone else s)
         self.photo = photos[0]
         refiner = None if s.refiner == "none" else s.refiner
         self.view, self.renderer = build_group(
@@ -61,7 +61,7 @@ class Stage:
         if not full:
             self.faces = [self.renderer.shown.to_crop(mesh, self.crop_size) for mesh in self.faces]
         self._extent = None
-        if s.aspect is not None or (s.size is not None and full):
+        if not alone and (s.aspect is not None or (s.size is not None and full)):
             picture = self.view.image if full else self.photo_picture
             self._extent = Extent(picture, self.faces, s.aspect and parse_aspect(s.aspect), s.size)
             self.faces = [self._extent.points(mesh) for mesh in self.faces]
@@ -89,7 +89,7 @@ def _as_large_as_shown(photos: list[Portrait], settings: TransferSettings) -> li
     else:
         aspect = settings.aspect and parse_aspect(settings.aspect)
         faces = [np.asarray(photo.mesh, float)[:, :2] for photo in photos]
-        factor = Extent(photos[0].image, faces, aspect, settings.size).scale
+        factor = Extent(photos[0].image, faces, aspect, settings.size).scale + 1 / min(width, height)
     if factor >= 1:
         return photos
     size = [max(2, round(side * factor)) for side in (width, height)]

@@ -32,9 +32,11 @@ class Made:
         self.motion, self.report = folder / f"{label}.motion", folder / f"{label}.html"
         self.notes: list[str] = []
         self.result: Result | None = None
+        self.speed = 1.0
 
     def make(self, model: str, device: str, asked: dict[str, Any], report: bool, on_progress) -> Made:
         """Transfer, with every file that can be downloaded. Raises UserError."""
+        self.speed = asked.get("speed", 1.0)
         part = {name: asked.get(name) for name in ("start", "end", "fps")}
         inputs.check_length(self.driver, **part)
         if self.driver.suffix != ".motion" and not self.preview.exists():
@@ -58,7 +60,7 @@ class Made:
         shown = inputs.fitted(read_image(self.photo), inputs.SHOWN_PX)
         parts = [markup.picture(markup.picture_url(shown), "the photo", "photo")]
         if self.preview.exists():
-            parts.append(markup.video(self.preview, "the driver", "driver"))
+            parts.append(markup.video(self.preview, "the driver", "driver", speed=self.speed))
         return parts
 
     def downloads(self) -> list[tuple[str, Path]]:
@@ -94,8 +96,8 @@ def animate(
             yield status, markup.stage([*made.beside(), video], made.downloads())
 
 
-def build() -> dict[str, gr.components.Component]:
-    """The tab; what it shows, by name."""
+def build(known: list[str]) -> dict[str, gr.components.Component]:
+    """The tab; what it shows, by name. known: models."""
     parts = {}
     with gr.Tab("Animate", id="animate"):
         with gr.Row(elem_classes="actions"):

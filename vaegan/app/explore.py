@@ -144,8 +144,8 @@ def held(visitor: Visitor, photo: str | None, model: str, device: str, renderer:
     return visitor.hold("still", (photo if seed is None else None, model, renderer, seed), make)
 
 
-def build() -> dict[str, gr.components.Component]:
-    """The tab; what it shows, by name."""
+def build(known: list[str]) -> dict[str, gr.components.Component]:
+    """The tab; what it shows, by name. known: models."""
     parts = {}
     with gr.Tab("Explore", id="explore") as parts["tab"]:
         with gr.Row():

@@ -59,8 +59,8 @@ class Live:
         return encode_image(newest.image, ".jpg"), told
 
 
-def build() -> dict[str, gr.components.Component]:
-    """The tab; what it shows, by name."""
+def build(known: list[str]) -> dict[str, gr.components.Component]:
+    """The tab; what it shows, by name. known: models."""
     parts = {}
     with gr.Tab("Live", id="live") as parts["tab"]:
         with gr.Row(elem_classes="actions"):

@@ -43,9 +43,9 @@ def picture(url: str, words: str, caption: str = "") -> str:
     return f'<figure><img src="{url}" alt="{escape(words)}" decoding="sync">{below}</figure>'
 
 
-def video(path: Path, words: str, caption: str, main: bool = False) -> str:
-    """A video; the one that is `main` has the controls, and all others beside it follow."""
-    role = "controls data-main" if main else 'tabindex="-1" data-follows'
+def video(path: Path, words: str, caption: str, main: bool = False, speed: float = 1.0) -> str:
+    """A video; the one that is `main` has the controls, and all others beside it follow, at so many times its speed."""
+    role = "controls data-main" if main else f'tabindex="-1" data-follows="{speed:g}"'
     return (
         f"<figure{' class=main' if main else ''}>"
         f'<video src="{link(path)}" aria-label="{escape(words)}" {role} autoplay muted loop playsinline></video>'

@@ -46,7 +46,7 @@ def form() -> list[Option]:
     found = []
     for panel in PANELS:
         named = [p for p in parameters.values() if _info(p).rich_help_panel == panel and p.name not in ELSEWHERE]
-        with gr.Accordion({"Input": "Part of the driver"}.get(panel, panel), open=False):
+        with gr.Accordion({"Input": "Photo and driver"}.get(panel, panel), open=False):
             found += [option for p in named if (option := _option(p, panel)) is not None]
     return found
 
@@ -81,28 +81,31 @@ def _option(parameter: inspect.Parameter, panel: str) -> Option | None:
     if kind in (float, int, Fraction):
         if None not in (info.min, info.max) and info.max - info.min <= SLIDER:
             return Option(name, panel, gr.Slider(info.min, info.max, default, step=0.05, **told), float)
-        number = gr.Number(value=None if default is None else float(default), **told)
-        return Option(name, panel, number, lambda value: _number(value, default, kind))
-    if kind is str and info.parser is not None:
-        text = gr.Textbox(value=default or "", elem_id=name, max_lines=1, **told)
-        return Option(name, panel, text, lambda value: _parsed(name, info.parser, value))
-    return None
+        if default is None:  # a field for numbers shows 0 where there is none
+            text = gr.Textbox(value="", max_lines=1, elem_id=name, **told)
+            return Option(name, panel, text, lambda value: _number(name, value, kind))
+        number = gr.Number(value=float(default), precision=0 if kind is int else None, **told)
+        return Option(name, panel, number, lambda value: default if value is None else kind(value))
+    parse = info.parser or str
+    text = gr.Textbox(value=default or "", elem_id=name, max_lines=1, **told)
+    return Option(name, panel, text, lambda value: _parsed(name, parse, value) if value.strip() else default)
 
 
 def _is_enum(kind: type) -> bool:
     return isinstance(kind, type) and issubclass(kind, Enum)
 
 
-def _number(value: float | None, default: float | None, kind: type) -> float | int | None:
-    if value is None:
-        return default
-    return int(value) if kind is int else value
+def _number(name: str, text: str, kind: type) -> float | int | Fraction | None:
+    try:
+        return kind(text) if text.strip() else None
+    except (ValueError, ZeroDivisionError):
+        raise UserError(f"{name}: {text!r} is not a number") from None
 
 
 def _parsed(name: str, parser: Callable[[str], Any], text: str) -> Any:
     import typer
 
     try:
-        return parser(text.strip()) if text.strip() else None
+        return parser(text.strip())
     except typer.BadParameter as error:
         raise UserError(f"{name}: {error.message}") from None

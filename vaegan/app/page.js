@@ -3,8 +3,9 @@ const lead = (event) => event.target instanceof HTMLVideoElement && event.target
 const followers = (main) => main.closest(".stage").querySelectorAll("video[data-follows]");
 const inStep = (main) =>
   followers(main).forEach((video) => {
-    video.playbackRate = main.playbackRate;
-    if (Math.abs(video.currentTime - main.currentTime) > 0.06) video.currentTime = main.currentTime;
+    const speed = Number(video.dataset.follows), time = main.currentTime * speed;
+    video.playbackRate = main.playbackRate * speed;
+    if (Math.abs(video.currentTime - time) > 0.06 * speed) video.currentTime = time;
     if (main.paused !== video.paused) main.paused ? video.pause() : video.play().catch(() => {});
   });
 for (const name of ["play", "pause", "seeking", "seeked", "timeupdate", "ratechange", "loadeddata"])

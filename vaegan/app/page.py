@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import gradio as gr
 
-from vaegan.app import animate, explore, inputs, live, markup, models, options
+from vaegan.app import animate, compare, explore, inputs, live, markup, models, options
 from vaegan.app.events import QUIET
 from vaegan.app.visitors import Visitors
 from vaegan.errors import UserError
@@ -16,7 +15,7 @@ from vaegan.samples import find_photo, shipped_motions
 MODEL, MOTION = "motion64", "talking"
 """What is chosen when the page opens."""
 
-TABS = (animate, live, explore)
+TABS = (animate, live, explore, compare)
 
 HEADER = """<header><h1>vaegan</h1><p>A photo moves like a video. Everything stays on this machine. Do not show people
 doing what they did not do without their consent, and say of a result that it is synthetic.</p></header>"""
@@ -24,15 +23,16 @@ doing what they did not do without their consent, and say of a result that it is
 
 def build(visitors: Visitors, own_model: str | None = None, device: str = "auto") -> gr.Blocks:
     """All of it. own_model: a model folder that can be chosen besides those that ship."""
+    known = models.choices(own_model)
     with gr.Blocks(title="vaegan", analytics_enabled=False) as page:
         gr.HTML(HEADER)
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=3, min_width=280, elem_id="inputs"):
-                given = _inputs(models.choices(own_model))
+                given = _inputs(known)
                 with gr.Accordion("Options", open=False):
                     form = options.form()
             with gr.Column(scale=7, min_width=320, elem_id="tabs"), gr.Tabs():
-                tabs = {tab: tab.build() for tab in TABS}
+                tabs = {tab: tab.build(known) for tab in TABS}
         for tab, parts in tabs.items():
             tab.connect(parts, given, form, visitors, device)
         _connect(page, visitors, given, form)
@@ -77,6 +77,7 @@ def _inputs(known: list[str]) -> dict[str, gr.components.Component]:
 
 def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[options.Option]) -> None:
     fields = {option.name: option.field for option in form}
+    asked = [option for name in ("start", "end", "fps") for option in form if option.name == name]
 
     def photo_found(request: gr.Request, path: str | None) -> str:
         visitors.of(request.session_hash, path)
@@ -94,7 +95,8 @@ def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[option
         if choice != inputs.VIDEO or not video:
             return "", ""
         try:
-            return markup.strip(inputs.strip_of(Path(video), start or 0.0, end, fps and Fraction(str(fps)))), ""
+            part = options.read(asked, (start, end, fps))
+            return markup.strip(inputs.strip_of(Path(video), **part)), ""
         except UserError as error:
             return markup.error(str(error)), ""
 
@@ -110,7 +112,7 @@ def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[option
         **QUIET,
     )
     given["choice"].change(chosen, given["choice"], [given["video"], given["file"]], **QUIET)
-    part = [fields[name] for name in ("start", "end", "fps")]
+    part = [option.field for option in asked]
     gr.on(
         [given["choice"].change, given["video"].change, *(field.submit for field in part)],
         strip,

@@ -60,6 +60,13 @@ def serve(
         plain = ["system-ui", "sans-serif"]
         theme = gr.themes.Base(
             primary_hue="indigo", neutral_hue="slate", font=plain, font_mono=["ui-monospace", "monospace"]
+        ).set(
+            color_accent="*primary_600",
+            button_primary_background_fill="*primary_600",
+            button_primary_background_fill_hover="*primary_700",
+            checkbox_background_color_selected="*primary_600",
+            checkbox_border_color_selected="*primary_600",
+            slider_color="*primary_600",
         )
         try:
             server, address, _ = page.launch(

@@ -105,6 +105,7 @@ class Visitors:
             if visitor is None:
                 return
             shared = set().union(*(other.uploads for other in self._known.values()))
+            strays = [] if self._known else [path for path in self.root.iterdir() if path not in self._own]
         for work in visitor.works.values():
             work.cancel()
         for name in [*visitor.held]:
@@ -112,6 +113,8 @@ class Visitors:
         for path in visitor.uploads - shared:
             shutil.rmtree(path.parent, ignore_errors=True)
         shutil.rmtree(visitor.folder, ignore_errors=True)
+        for path in strays:  # uploads that were broken off, or that nothing was done with
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _is_upload(self, path: Path) -> bool:
         """Whether a file lies in a folder of its own among the uploads."""

@@ -66,6 +66,16 @@ def transfer(
             rich_help_panel="Input",
         ),
     ] = "largest",
+    driver_face: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Which face of the driver is followed, by size in its first frame with a face.",
+            show_default="the largest",
+            rich_help_panel="Input",
+        ),
+    ] = None,
     start: Annotated[
         float, typer.Option(min=0, help="Second of the driver to begin at.", rich_help_panel="Input")
     ] = 0.0,
@@ -104,6 +114,15 @@ def transfer(
     smooth: Annotated[
         float,
         typer.Option(min=0, max=1, help="Smooth the motion over time, without delay.", rich_help_panel="Motion"),
+    ] = 0.0,
+    steady: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Take the shake of the driver's camera out of where the head is, not out of the expression.",
+            rich_help_panel="Motion",
+        ),
     ] = 0.0,
     pose: Annotated[
         float, typer.Option(min=0, max=2, help="Multiply the head's movement.", rich_help_panel="Motion")

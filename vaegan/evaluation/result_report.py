@@ -152,10 +152,10 @@ def _steadiness(figures: ResultFigures) -> Line | None:
 def _smoothing(figures: ResultFigures, run: Transfer) -> Line | None:
     if figures.smoothed is None:
         return None
-    before, after = (1000 * value for value in figures.smoothed)
+    s, (before, after) = run.settings, (1000 * value for value in figures.smoothed)
     words = (
-        f"Jitter of the motion before and after --smooth {run.settings.smooth:g}: how far the face's points are from "
-        "the middle between the frames before and after."
+        f"Jitter of the motion before and after --smooth {s.smooth:g} --steady {s.steady:g}: how far the face's points "
+        "are from the middle between the frames before and after."
     )
     return "Smoothing", f"{before:.1f} to {after:.1f} thousandths of the face", words
 

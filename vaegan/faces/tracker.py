@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -43,6 +44,9 @@ that a detector finds; later the largest face is taken."""
 TILED_EVERY = 25
 """Of frames in a row that show no face, one in so many is searched in tiles, too: half a second for a 4K one."""
 
+SAME_PLACE = 0.4
+"""Regions whose middles are closer than this, in sides of the larger, show the same face."""
+
 MAX_PX = 4096
 """Larger pictures are halved until their longer side is below this; no face needs more."""
 
@@ -74,15 +78,27 @@ class FaceTracker:
         self._missed = 0
         self._filter: OneEuro | None = None
 
-    def detect(self, image: np.ndarray) -> list[Face]:
+    def detect(self, image: np.ndarray, besides: Sequence[Face] = (), tiled: bool = True) -> list[Face]:
         """All faces of a picture, largest first; leaves alone what `track` remembers.
 
         Args:
             image: uint8 (H, W, 3) RGB; grey, with alpha or 16 bits is converted.
+            besides: faces that are known, and left out.
+            tiled: search a big picture that shows none in tiles, too.
         """
         small, scale = _prepared(image)
-        faces = [_enlarged(face, 1 / scale) for face in self._all(small)] or self._tiled(_plain(image))
+        known = [_enlarged(face, scale) for face in besides]
+        faces = [_enlarged(face, 1 / scale) for face in self._all(small, known)]
+        if not faces and not besides and tiled:
+            faces = self._tiled(_plain(image))
         return sorted(faces, key=lambda face: -mesh_box(face.mesh)[2])
+
+    def follow(self, image: np.ndarray, region: CropTransform) -> Face | None:
+        """The face that was in a region a frame ago, where it still is near; leaves alone what `track` remembers."""
+        image, scale = _prepared(image)
+        region = CropTransform(region.cx * scale, region.cy * scale, region.side * scale, region.roll)
+        seen = self._near(image, region)
+        return seen if seen is None else _enlarged(seen, 1 / scale)
 
     def track(self, image: np.ndarray) -> Face | None:
         """The face of the next frame of a video: the one followed so far, else the largest; None where there is none.
@@ -108,17 +124,18 @@ class FaceTracker:
 
     def _follow(self, image: np.ndarray) -> Face | None:
         """The face near where it was a frame ago, unless it is gone or has jumped."""
-        if self._last is None or self._missed > RETRIED_FRAMES:
-            return None
-        seen = self.backend.landmarks(image, self._last.scaled(self.backend.roi_scale))
+        return None if self._last is None or self._missed > RETRIED_FRAMES else self._near(image, self._last)
+
+    def _near(self, image: np.ndarray, region: CropTransform) -> Face | None:
+        seen = self.backend.landmarks(image, region.scaled(self.backend.roi_scale))
         if seen.score < MIN_PRESENCE:
             return None
-        shift, growth = region_change(self._last, face_region(seen.mesh))
+        shift, growth = region_change(region, face_region(seen.mesh))
         return None if shift > MAX_SHIFT or growth > MAX_GROWTH else seen
 
-    def _all(self, image: np.ndarray) -> list[Face]:
-        """Every face of a picture once, in no order."""
-        return self._seen(image, self.backend.detect(image))
+    def _all(self, image: np.ndarray, known: Sequence[Face] = ()) -> list[Face]:
+        """Every face of a picture once, in no order, but those that are known."""
+        return self._seen(image, self.backend.detect(image), known)
 
     def _tiled(self, image: np.ndarray) -> list[Face]:
         """The same of a big picture in which the faces are too small to be found at once."""
@@ -132,12 +149,16 @@ class FaceTracker:
                 return faces
         return []
 
-    def _seen(self, image: np.ndarray, detections: list[Detection]) -> list[Face]:
-        """The faces among what a detector took for some, each once."""
+    def _seen(self, image: np.ndarray, detections: list[Detection], known: Sequence[Face] = ()) -> list[Face]:
+        """The faces among what a detector took for some, each once, but those that are known."""
         found: list[Face] = []
+        taken = [face_region(face.mesh) for face in known]
         for detection in sorted(detections, key=lambda detection: -detection.score):
+            if any(detection.box.near(region, SAME_PLACE) for region in taken):
+                continue
             seen = self._confirmed(image, detection.box)
-            if seen is None or any(face_region(seen.mesh).near(face_region(other.mesh), 0.4) for other in found):
+            others = [*taken, *(face_region(face.mesh) for face in found)]
+            if seen is None or any(face_region(seen.mesh).near(region, SAME_PLACE) for region in others):
                 continue
             if not self.backend.easily_fooled or self._sure(image, seen):
                 found.append(seen)

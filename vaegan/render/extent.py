@@ -16,6 +16,9 @@ CROP_SIZE, MAX_CROP = 256, 2048
 ROOM = 2.0
 """Side of what is never cut away / longer side of the face: the head, its hair, and where it moves."""
 
+SPARE = 3
+"""px by which a picture may be larger than what is asked for, and is cut instead of being scaled."""
+
 FACE = 1.1
 """The same of what may be left where the rest of a border would be a mere strip."""
 
@@ -76,11 +79,12 @@ class Extent:
         longer = size or max(wide, high, high * shape, wide / shape)
         self.width, self.height = (_even(longer * part, size is None) for part in (min(1, shape), min(1, 1 / shape)))
         fit = float(Fraction(self.width, wide)), float(Fraction(self.height, high))
-        self.scale = 1.0 if size is None else min(fit)
+        spare = max(wide - self.width, high - self.height)
+        self.scale = 1.0 if size is None or 0 <= spare <= SPARE else min(fit)
         self.inner = min(self.width, round(wide * self.scale)), min(self.height, round(high * self.scale))
         if self.inner[0] >= self.width - 1 and self.inner[1] >= self.height - 1:  # no border of a single pixel
             self.inner = self.width, self.height
-            self.scale = 1.0 if size is None else max(fit)
+            self.scale = 1.0 if size is None or self.scale == 1 else max(fit)
         self._sides = min(wide, round(self.inner[0] / self.scale)), min(high, round(self.inner[1] / self.scale))
         self._corner = tuple(_begin(faces, axis, self._sides[axis], (width, height)[axis]) for axis in (0, 1))
         self._place = (self.width - self.inner[0]) // 2, (self.height - self.inner[1]) // 2

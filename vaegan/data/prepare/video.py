@@ -7,7 +7,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
 from vaegan.data.prepare.faces import crop_for, sample, tracker_for
@@ -18,15 +17,13 @@ from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform, framing
 from vaegan.faces.tracker import Face
 from vaegan.media import VideoReader
+from vaegan.media.cuts import Cuts
 
 MAX_GAP = 0.5
 """A face that was away for longer (s) begins a new shot."""
 
 MAX_SHIFT, MAX_GROWTH = 0.4, 1.5
 """More movement between two frames 1/25 s apart, in face sizes and as a ratio of sizes, is a jump to another face."""
-
-CUT = 0.5
-"""Bhattacharyya distance of two frames' colour histograms that is a cut: within the shared clips' shots it is < 0.2."""
 
 DRIFT = 0.1
 """A fixed crop is set anew, as a new shot, when the face leaves it by more than this share of its side."""
@@ -78,16 +75,14 @@ class Shots:
         self.tracker = tracker_for(settings.tracker)
         self.tracker.reset()
         self.shot = -1
-        self.colours: np.ndarray | None = None
+        self.cuts = Cuts()
         self.box: CropTransform | None = None
         self.region: CropTransform | None = None
         self.seen = -math.inf
 
     def look(self, time: float, image: np.ndarray) -> tuple[Face | None, CropTransform | None, int]:
         """The face of the next frame, its crop, and the number of its shot; None where no face is."""
-        colours = _colours(image)
-        cut = self.colours is not None and cv2.compareHist(colours, self.colours, cv2.HISTCMP_BHATTACHARYYA) > CUT
-        self.colours = colours
+        cut = self.cuts.at(image)
         if cut:
             self.tracker.reset()
         face = self.tracker.track(image)
@@ -117,11 +112,3 @@ class Shots:
         allowed = max(self.region.side, self.region.side / self.settings.scale) / 2
         small = box.side * self.settings.scale * MAX_GROWTH < self.region.side
         return small or reach > allowed + DRIFT * self.region.side
-
-
-def _colours(image: np.ndarray) -> np.ndarray:
-    """Histogram (8, 8, 8) of the colours of evenly spaced pixels."""
-    step = max(1, min(image.shape[:2]) // 90)
-    pixels = np.ascontiguousarray(image[::step, ::step])
-    histogram = cv2.calcHist([pixels], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3)
-    return cv2.normalize(histogram, None, 1.0, 0.0, cv2.NORM_L1)
