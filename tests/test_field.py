@@ -9,6 +9,7 @@ from vaegan.faces.geometry import mesh_box, mirrored_mesh
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import read_image
 from vaegan.render.field import EYE, FACE, MOUTH, MeshField, at_rest, dense_field, sample, triangulation
+from vaegan.render.teeth import teeth_kept
 from vaegan.samples import find_photo
 
 SIZE = 256
@@ -76,6 +77,25 @@ def test_lips_part_freely_and_what_lies_between_is_named(face):
     assert field.region[0, y, x] == EYE
     x, y = (there[0, 50, :2] * SIZE).int().tolist()
     assert field.region[0, y, x] == FACE
+
+
+def test_upper_teeth_keep_their_height_in_a_mouth_that_opens_and_the_rest_is_dark(face):
+    there = moved(face, jaw=0.15)
+    field = dense_field(at_rest(face), there, SIZE)
+    kept, light = teeth_kept(field)
+    x = round(float(there[0, 13, 0]) * SIZE)
+    rows = (field.region[0, :, x] == MOUTH).nonzero()[:, 0]
+    below_the_lip, above_the_chin = rows[: len(rows) // 4], rows[-(len(rows) // 4) :]
+
+    def shown(position, part):
+        """Rows of the photo for each row of the picture."""
+        return float((position[0, part[-1], x, 1] - position[0, part[0], x, 1]) * SIZE / (part[-1] - part[0]))
+
+    assert shown(kept.position, below_the_lip) > 1.7 * shown(field.position, below_the_lip)
+    assert shown(kept.position, above_the_chin) < shown(field.position, above_the_chin)
+    assert light[0, 0, rows[0], x] > 0.8 and light[0, 0, rows[-1], x] < 0.6
+    assert (kept.position != field.position).any(-1)[field.region != MOUTH].sum() == 0
+    assert torch.equal(kept.position - kept.inner, field.position - field.inner)
 
 
 def test_lids_close_without_a_fold(face):

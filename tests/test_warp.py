@@ -14,7 +14,8 @@ from vaegan.model import FaceModel, Framing, load_model
 from vaegan.networks import VAE, Heads
 from vaegan.portrait import read_portrait
 from vaegan.render import build_renderer
-from vaegan.render.refiner import Refiner
+from vaegan.render.field import MOUTH, Field
+from vaegan.render.refiner import Refiner, compose
 from vaegan.render.view import FullView
 from vaegan.render.warp import Warp
 from vaegan.samples import find_photo
@@ -76,6 +77,16 @@ def test_colour_is_painted_on_mouth_and_eyes_alone(model, portrait):
     beyond = (np.abs(xx - x) > 0.6 * side) | (np.abs(yy - y) > 0.6 * side)
     assert not changed[beyond].any()
     assert 0.001 < (changed > 5).mean() < 0.02
+
+
+def test_lips_and_beards_take_on_no_teeth():
+    region = torch.ones(1, 256, 256, dtype=torch.uint8)  # all of it face
+    region[:, 150:170, 100:150] = MOUTH
+    field = Field(torch.zeros(1, 256, 256, 2), region, *[None] * 4)
+    white = torch.cat([torch.full((1, 16, 128, 128), 9.0)], 1)
+    refined, mask = compose(torch.full((1, 3, 256, 256), 0.4), field, white)
+    assert refined[0, :, 160, 125].min() > 0.9
+    assert refined[0, :, 184, 125].max() < 0.41 and mask[0, 0, 184, 125] > 0.1
 
 
 def test_the_head_goes_where_the_driver_goes(model, portrait):

@@ -57,8 +57,9 @@ class Moved:
     def offset(self, low: np.ndarray, high: np.ndarray, surroundings: Surroundings) -> np.ndarray:
         """From each px of that part to where it comes from, float32 (H, W, 2) in px."""
         grid, unit = _grid(low, high), self.region.side
-        own = self._places(grid)
-        around = (self.field.rigid.back(own) - own).view(COARSE, COARSE, 2).numpy()
+        x, y = self._places(grid)
+        there = self.field.rigid.back(x, y)
+        around = torch.stack([there[0] - x, there[1] - y], -1)[0].numpy()
         offset = _enlarged((surroundings.yielding(around * unit, grid) / unit).astype(np.float32), low, high)
         # Within the field's square only what it adds to the head's own movement.
         if (squares := self.square_in(low, high)) is not None:
@@ -92,12 +93,12 @@ class Moved:
         method = cv2.INTER_LINEAR if self.side >= len(values) else cv2.INTER_AREA
         return cv2.resize(values, (self.side, self.side), interpolation=method)
 
-    def _places(self, px: np.ndarray) -> torch.Tensor:
-        """px (S, S, 2) of the image -> places (1, S S, 2) in views."""
-        return torch.from_numpy(((px - _origin(self.region)) / self.region.side).astype(np.float32)).view(1, -1, 2)
+    def _places(self, px: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """px (S, S, 2) of the image -> x and y (1, S, S) in views."""
+        return torch.from_numpy(((px - _origin(self.region)) / self.region.side).astype(np.float32))[None].unbind(-1)
 
     def _distance(self, px: np.ndarray) -> np.ndarray:
-        return self.field.rigid.distance(self._places(px)).view(COARSE, COARSE).numpy()
+        return self.field.rigid.distance(*self._places(px))[0].numpy()
 
 
 class Canvas:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vaegan.faces.geometry import FACE_POINTS, LEFT_EYE, RIGHT_EYE, RIGID_HEAD, RIGID_POINTS
 from vaegan.faces.regions import INNER_LIPS, IRISES, LEFT_LIDS, RIGHT_LIDS
+from vaegan.render.raster import rasterise
 from vaegan.tensors import index
 
 POINTS = 478
@@ -45,9 +46,6 @@ SQUEEZE = 0.85
 
 SMALLEST_AREA = 2e-5
 """Twice the area, in squared sides of the mesh box, below which a triangle is flattened no further."""
-
-BOXES = 2
-"""With fixed work, how often the triangles' boxes may cover the views, all together."""
 
 OUTSIDE, FACE, MOUTH, EYE = range(4)
 """Regions: outside the oval, skin, between the inner lips, between the lids."""
@@ -115,20 +113,29 @@ class Rigid:
     rest: Rest
     fade: Tensor
 
-    def back(self, places: Tensor) -> Tensor:
-        """places (N, P, 2) of the moved picture -> where they come from, were there no expression."""
-        there = torch.baddbmm(self.shift, places, self.turn)
-        weight = ((HEAD_RADIUS - self._radius(there)) / self.fade + 1).clamp(0, 1)
+    def back(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Places of the moved picture -> where they come from, were there no expression. x, y: of shapes (N, H or 1, W
+        or 1)."""
+        there = self._there(x, y)
+        weight = torch.addcmul(
+            (HEAD_RADIUS / self.fade + 1)[..., None], self._radius(*there), -1 / self.fade[..., None]
+        )
+        weight = weight.clamp_(0, 1)
         weight = weight.square() * (3 - 2 * weight)
-        return torch.lerp(places, there, weight[..., None])
+        return tuple(torch.lerp(own, its, weight) for own, its in zip((x, y), there, strict=True))
 
-    def distance(self, places: Tensor) -> Tensor:
-        """places (N, P, 2) of the moved picture -> how far they are from the moved face, (N, P), in its sizes."""
-        return self._radius(torch.baddbmm(self.shift, places, self.turn))
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Places of the moved picture, as in `back` -> how far they are from the moved face, in its sizes."""
+        return self._radius(*self._there(x, y))
 
-    def _radius(self, there: Tensor) -> Tensor:
-        offset = (there - self.rest.centre) / self.rest.size
-        return (offset[..., 0].square() + (SQUEEZE * offset[..., 1]).square()).sqrt()
+    def _there(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        turn, shift = self.turn[..., None, None], self.shift[..., None]
+        return tuple(x * turn[:, 0, i] + (y * turn[:, 1, i] + shift[:, :, i]) for i in (0, 1))
+
+    def _radius(self, x: Tensor, y: Tensor) -> Tensor:
+        centre, size = self.rest.centre[..., None], self.rest.size
+        x, y = (x - centre[:, :, 0]) / size, (y - centre[:, :, 1]) * (SQUEEZE / size)
+        return torch.addcmul(x.square_(), y, y).sqrt_()
 
 
 @dataclass
@@ -137,12 +144,15 @@ class Field:
 
     position: (N, S, S, 2), in the photo. region: uint8 (N, S, S). rigid: the head's own movement.
     inner: (N, S, S, 2), what the landmarks' own movement adds to it; zero beyond the ring.
+    moved: (N, ALL, 2), where the points of `Rest` are for a head that keeps still; corners: where they are, px.
     """
 
     position: Tensor
     region: Tensor
     rigid: Rigid
     inner: Tensor
+    moved: Tensor
+    corners: Tensor
 
 
 def at_rest(mesh: Tensor, iterations: int = 64, fixed_work: bool = False) -> Rest:
@@ -221,15 +231,12 @@ def dense_field(
         view = torch.cat([torch.full((n, 2), 0.5, device=device), torch.ones(n, 1, device=device)], 1)
     origin, side = view[:, None, :2] - view[:, None, 2:] / 2, view[:, None, 2:]
     triangles, region = triangulation(device)
-    number, linear = _rasterise((corners - origin) * (size / side), own, triangles, size, fixed_work)
-    steps = torch.arange(size, device=device) + 0.5
-    places = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).view(1, -1, 2)
-    x, y = places[..., 0], places[..., 1]
-    movement = torch.addcmul(linear[..., 2::3], linear[..., 0::3], x[..., None])
-    movement = torch.addcmul(movement, linear[..., 1::3], y[..., None])
-    position = (rigid.back(places * (side / size) + origin) + movement).view(n, size, size, 2)
-    labels = torch.cat([region, region.new_zeros(1)]).to(torch.uint8)
-    return Field(position, labels[number].view(n, size, size), rigid, movement.view_as(position))
+    corners = (corners - origin) * (size / side)
+    labels, movement = rasterise(corners, own, triangles, region.to(torch.uint8), size, fixed_work)
+    steps = (torch.arange(size, device=device) + 0.5) * (side / size)  # (N, 1, S)
+    x, y = steps + origin[:, :, :1], (steps + origin[:, :, 1:]).mT
+    position = movement + torch.stack(rigid.back(x, y), -1)
+    return Field(position, labels, rigid, movement, moved, corners)
 
 
 def _flatten_turned(points: Tensor, iterations: int, fixed_work: bool) -> Tensor:
@@ -265,64 +272,6 @@ def _flatten_turned(points: Tensor, iterations: int, fixed_work: bool) -> Tensor
         summed.index_add_(0, slot.reshape(-1), moves)
         points = points + (summed[:, :2] / summed[:, 2:].clamp_min(1)).view_as(points)
     return points
-
-
-def _rasterise(
-    corners: Tensor, values: Tensor, triangles: Tensor, size: int, fixed_work: bool
-) -> tuple[Tensor, Tensor]:
-    """For each pixel of (size, size) the triangle that covers it, and the affine function that interpolates there.
-
-    Args:
-        corners: (N, ALL, 2) in px. values: (N, ALL, 2).
-
-    Returns:
-        number: int64 (N, size * size), T where there is none; linear: (N, size * size, 6), the coefficients of x, y
-        and 1 for both values, zero where there is none.
-    """
-    n, count = len(corners), len(triangles)
-    p = corners[:, triangles]  # (N, T, 3, 2)
-    q, r = p.roll(-1, 2), p.roll(-2, 2)
-    a, b = q[..., 1] - r[..., 1], r[..., 0] - q[..., 0]
-    area = a[..., 0] * p[..., 0, 0] + b[..., 0] * p[..., 0, 1] - a[..., 0] * q[..., 0, 0] - b[..., 0] * q[..., 0, 1]
-    c = -(a * q[..., 0] + b * q[..., 1])
-    edges = torch.stack([a, b, c], -1) / torch.where(area > 0, area, torch.inf)[..., None, None]  # (N, T, 3, 3)
-    linear = torch.einsum("ntkj,ntkv->ntvj", edges, values[:, triangles]).reshape(n, count, 6)
-
-    # Every pixel of every triangle's box, one after another: whose it is, and which of the box's.
-    low = (p.amin(2) - 0.5).ceil().clamp(0, size)
-    high = (p.amax(2) - 0.5).floor().clamp(-1, size - 1)
-    extent = (high - low + 1).clamp_min(0)
-    cells = torch.where(area > 0, extent[..., 0] * extent[..., 1], 0).long().flatten()
-    ends = cells.cumsum(0)
-    if not fixed_work:
-        owner = torch.repeat_interleave(torch.arange(n * count, device=corners.device), cells)
-    else:
-        most = torch.arange(BOXES * n * size * size, device=corners.device)
-        owner = torch.searchsorted(ends, most, right=True).clamp_max(n * count - 1)
-    place = (torch.arange(len(owner), device=corners.device) - (ends - cells).index_select(0, owner)).float()
-    # Two barycentric coordinates are enough, the third is what they lack to 1.
-    table = torch.cat([edges[:, :, :2].flatten(2), low, extent], 2).flatten(0, 1)
-    a, b, c, d, e, f, left, top, width, height = table.index_select(0, owner).unbind(1)
-    row = ((place + 0.5) / width).floor()
-    x, y = torch.addcmul(left + place, row, width, value=-1), top + row
-    fx, fy = x + 0.5, y + 0.5
-    first = torch.addcmul(torch.addcmul(c, a, fx), b, fy)
-    second = torch.addcmul(torch.addcmul(f, d, fx), e, fy)
-    covers = torch.minimum(torch.minimum(first, second), 1 - first - second) > -1e-4
-    pixel = torch.addcmul(x, y, torch.full_like(y, size)).long()
-    if n > 1:
-        pixel += torch.div(owner, count, rounding_mode="floor") * (size * size)
-    if fixed_work:
-        pixel = torch.where(covers & (row < height), pixel, n * size * size)
-    else:
-        pixel, owner = pixel[covers], owner[covers]
-    number = torch.full((n * size * size + 1,), -1, dtype=torch.int64, device=corners.device)
-    number[pixel] = owner
-    number = number[:-1].view(n, -1)
-    number = torch.where(number < 0, count, number - torch.arange(n, device=corners.device)[:, None] * count)
-    table = torch.cat([linear, linear.new_zeros(n, 1, 6)], 1).flatten(0, 1)
-    rows = number + torch.arange(n, device=corners.device)[:, None] * (count + 1)
-    return number, table.index_select(0, rows.flatten()).view(n, size * size, 6)
 
 
 class MeshField:

@@ -132,6 +132,7 @@ def compose(warped: Tensor, field: Field, outputs: Tensor) -> tuple[Tensor, Tens
         warped: (N, 3, S, S) in [0, 1], the photo pulled through the field. outputs: of the refiner.
     """
     colour = _in_tint(torch.sigmoid(3 * F.pixel_shuffle(outputs[:, :12], 2)), warped)
+    colour = _within(colour, warped, field.region)
     mask = torch.sigmoid(F.pixel_shuffle(outputs[:, 12:16], 2)) * window(field.region)
     return torch.lerp(warped, colour, mask), mask
 
@@ -143,6 +144,17 @@ def _in_tint(colour: Tensor, warped: Tensor) -> Tensor:
     near = F.max_pool2d(coarse[:, 1:] - coarse[:, :1], 2 * REACH + 1, 1, REACH).clamp_min(0)
     most = colour[:, :1] + F.interpolate(near, size=colour.shape[2:], mode="bilinear", align_corners=False)
     return torch.cat([colour[:, :1], torch.minimum(colour[:, 1:], most)], 1)
+
+
+def _within(colour: Tensor, warped: Tensor, region: Tensor) -> Tensor:
+    """Colours that, beside the openings of mouth and eyes, are no darker and no brighter than the photo thereabouts:
+    lips, lids and beards take on no teeth."""
+    opening = F.max_pool2d(((region == MOUTH) | (region == EYE)).float()[:, None], 4)
+    free = F.avg_pool2d(opening, 3, 1, 1)
+    high, low = (F.max_pool2d(F.max_pool2d(x, 4), 3, 1, 1) for x in (warped, -warped))
+    low, high = -low - 2 * free, high + 2 * free
+    low, high = (F.interpolate(x, size=colour.shape[2:], mode="bilinear", align_corners=False) for x in (low, high))
+    return torch.minimum(torch.maximum(colour, low), high)
 
 
 def window(region: Tensor) -> Tensor:

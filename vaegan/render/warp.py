@@ -27,6 +27,7 @@ from vaegan.render.refiner import (
 )
 from vaegan.render.renderer import Rendered, Renderer
 from vaegan.render.surroundings import AROUND, Surroundings
+from vaegan.render.teeth import teeth_kept
 from vaegan.render.view import FullView, View
 from vaegan.tensors import to_float
 
@@ -131,7 +132,9 @@ class Warp(Renderer):
             inputs = refiner_inputs(warped, field, faces[:1], faces[1:]).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
                 outputs = self.refiner(inputs).float()
-            colour = 255 * (compose(warped, field, outputs)[0] - warped)[0].permute(1, 2, 0).numpy()
+            field, light = teeth_kept(field)
+            shown = self._pull(field.position)
+            colour = 255 * (compose(shown * light, field, outputs)[0] - shown)[0].permute(1, 2, 0).numpy()
         return Moved(self.region, field, corner, side, colour)
 
     def _pull(self, position: Tensor) -> Tensor:
