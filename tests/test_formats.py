@@ -3,6 +3,7 @@
 import struct
 import sys
 import warnings
+import zlib
 from fractions import Fraction
 
 import av
@@ -115,6 +116,21 @@ def test_embedded_colour_profiles_are_converted_to_srgb(tmp_path):
     linear = icc(b"GRAY", {b"wtpt": WHITE[1], b"kTRC": curve(1)})
     Image.fromarray(grey).save(tmp_path / "linear.png", icc_profile=linear)
     assert off(read_image(tmp_path / "linear.png"), np.full((32, 96, 3), 188)) < 2
+
+
+def test_hdr_photos_look_as_their_standard_siblings(tmp_path):
+    stored = np.rint(pq((PATCHES / 255) ** 2.2 @ TO_2020.T * 203) * 255).astype(np.uint8)
+    Image.fromarray(stored).save(tmp_path / "hdr.avif", quality=98, subsampling="4:4:4")
+    Image.fromarray(stored).save(tmp_path / "hdr.png")
+    data = (tmp_path / "hdr.avif").read_bytes()
+    at = data.index(b"colrnclx") + 8
+    (tmp_path / "hdr.avif").write_bytes(data[:at] + struct.pack(">HH", 9, 16) + data[at + 4 :])
+    data = (tmp_path / "hdr.png").read_bytes()
+    chunk = b"cICP" + bytes([9, 16, 0, 1])
+    chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "hdr.png").write_bytes(data[:33] + chunk + data[33:])
+    for name in ("hdr.avif", "hdr.png"):
+        assert off(read_image(tmp_path / name), PATCHES) < 5, name
 
 
 def test_a_cmyk_picture_is_converted_by_its_own_profile(tmp_path):

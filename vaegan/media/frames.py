@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from threading import Lock
 
 import av
 import numpy as np
@@ -13,6 +14,8 @@ HDR = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 """Transfer functions of a high dynamic range, by what people call them."""
 
 _WIDE = {ColorPrimaries.BT2020, ColorPrimaries.SMPTE431, ColorPrimaries.SMPTE432}
+_KNOWN = set(ColorPrimaries) - {ColorPrimaries.UNSPECIFIED}
+_PHOTOS, _ONE_AT_A_TIME = VideoReformatter(), Lock()  # its table takes seconds to make, and serves photos of one size
 _BT2020_MATRIX, _UNSPECIFIED = 9, 2
 
 
@@ -43,14 +46,24 @@ class Converter:
 def _colours(frame: av.VideoFrame) -> dict:
     """The conversion of transfer function and primaries that a frame needs; none where it is BT.709 or says nothing."""
     if hdr_kind(frame):
-        if frame.color_primaries == ColorPrimaries.UNSPECIFIED:
+        if frame.color_primaries not in _KNOWN:
             frame.color_primaries = ColorPrimaries.BT2020
-        if frame.colorspace == _UNSPECIFIED:
+        if frame.colorspace == _UNSPECIFIED and not frame.format.is_rgb:
             frame.colorspace = _BT2020_MATRIX
         return {"dst_color_trc": ColorTrc.GAMMA22, "dst_color_primaries": ColorPrimaries.BT709}
     if frame.color_primaries in _WIDE:
         return {"dst_color_primaries": ColorPrimaries.BT709}
     return {}
+
+
+def standard_range(image: np.ndarray, primaries: int, transfer: int) -> np.ndarray:
+    """A picture uint8 (H, W, 3) of these code points (ITU-T H.273) in standard range and BT.709 colours."""
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+    frame.color_primaries, frame.color_trc = primaries, transfer
+    if not (colours := _colours(frame)):
+        return image
+    with _ONE_AT_A_TIME:
+        return _PHOTOS.reformat(frame, format="rgb24", threads=1, **colours).to_ndarray()
 
 
 def on_white(image: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _ANIMATED = {"PNG", "WEBP", "AVIF"}  # several pictures in a TIFF or a camera's JPEG are pages, not frames
 # Where Pillow warns of a decompression bomb (a quarter of a GB as RGB), we stop.
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+_HEADER = 4096  # bytes in which a photo says what its colours are
 _INTENT, _FLAGS = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
 # What Pillow's decoders raise on damaged or hostile bytes.
 _DECODE_ERRORS = (
@@ -190,11 +191,7 @@ class _NoPictureError(UserError):
 
 def _is_heif(source: Path | io.BytesIO, name: str) -> bool:
     """Whether this is a HEIC photo, for which Pillow is made ready. Raises UserError where pillow-heif is missing."""
-    if isinstance(source, Path):
-        with source.open("rb") as file:
-            start = file.read(12)
-    else:
-        start = bytes(source.getbuffer()[:12])
+    start = _head(source, 12)
     if start[4:8] != b"ftyp" or start[8:] not in _HEIF_BRANDS:
         return False
     try:
@@ -205,10 +202,34 @@ def _is_heif(source: Path | io.BytesIO, name: str) -> bool:
     return True
 
 
+def _head(source: Path | io.BytesIO, count: int) -> bytes:
+    if isinstance(source, io.BytesIO):
+        return bytes(source.getbuffer()[:count])
+    with source.open("rb") as file:
+        return file.read(count)
+
+
 def _decode(source: Path | io.BytesIO, name: str) -> np.ndarray:
     with opened_picture(source, name) as image:
         image.load()
-        return picture_array(image)
+        picture, meaning = picture_array(image), _code_points(image, source)
+    if meaning == (1, 13) or "icc_profile" in image.info:
+        return picture
+    from vaegan.media.frames import standard_range  # needs PyAV, which training on packed parts does without
+
+    return standard_range(picture, *meaning)
+
+
+def _code_points(image: Image.Image, source: Path | io.BytesIO) -> tuple[int, int]:
+    """Primaries and transfer function of a photo as ITU-T H.273 numbers them; (1, 13), sRGB, where it does not say."""
+    if image.format == "HEIF":
+        said = image.info.get("nclx_profile") or {}
+        return said.get("color_primaries", 1), said.get("transfer_characteristics", 13)
+    if image.format == "AVIF" and (found := re.search(rb"colrnclx(....)", _head(source, _HEADER), re.DOTALL)):
+        return struct.unpack(">HH", found[1])
+    if image.format == "PNG" and (found := re.search(rb"\0\0\0\x04cICP(..)", _head(source, _HEADER), re.DOTALL)):
+        return struct.unpack("BB", found[1])
+    return 1, 13
 
 
 def picture_array(image: Image.Image) -> np.ndarray:
