@@ -254,11 +254,14 @@ def test_ten_bits_of_the_standard_range_are_no_hdr(tmp_path):
         assert reader.hdr == "" and off(next(iter(reader)).image, PATCHES) < 3
 
 
-@pytest.mark.parametrize(("name", "codec", "pix_fmt"), [("a.mov", "qtrle", "argb"), ("b.mkv", "ffv1", "yuva444p")])
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [("a.mov", "qtrle", "argb"), ("b.mkv", "ffv1", "yuva444p"), ("c.webm", "libvpx-vp9", "yuva420p")],
+)
 def test_transparent_pixels_of_a_video_lie_on_white(tmp_path, name, codec, pix_fmt):
     alpha = np.where(np.arange(96)[None, :, None] < 48, 255, 0).astype(np.uint8).repeat(32, 0)
     with av.open(str(tmp_path / name), "w") as container:
-        stream = container.add_stream(codec, rate=25)
+        stream = container.add_stream(codec, rate=25, bit_rate=2_000_000)
         stream.width, stream.height, stream.pix_fmt = 96, 32, pix_fmt
         frame = av.VideoFrame.from_ndarray(np.dstack([PATCHES, alpha]), format="rgba")
         container.mux(stream.encode(frame.reformat(format=pix_fmt)))

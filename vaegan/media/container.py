@@ -73,6 +73,8 @@ def video_stream(container: av.container.InputContainer, path: str | os.PathLike
 
 _WITHOUT_INDEX = {"mpeg", "mpegvideo"}
 
+_SEES_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
 _LOOKED_AT = 500
 """Packets whose times are read where the header's frame rate cannot be trusted."""
 
@@ -82,24 +84,34 @@ def decode(container: av.container.InputContainer, stream: av.stream.Stream, dam
 
     Each failure adds its reason to `damage`.
     """
-    packets = container.demux(stream)
+    packets, frames_of = container.demux(stream), _decoder(stream)
     while True:
         try:
             packet = next(packets, None)
             if packet is None:
                 return
-            frames = packet.decode()
+            frames = frames_of(packet)
         except av.FFmpegError as error:
             damage.append(reason(error))
             continue
         yield from frames
 
 
+def _decoder(stream: av.stream.Stream) -> Callable[[av.Packet], list]:
+    """What decodes the packets of a stream: for transparent VP8 and VP9 libvpx, since FFmpeg's own leaves alpha out."""
+    name = _SEES_ALPHA.get(stream.codec_context.name) if stream.metadata.get("alpha_mode") == "1" else None
+    if name is None or name not in av.codec.codecs_available:
+        return av.Packet.decode
+    context = av.CodecContext.create(name, "r")
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    return context.decode
+
+
 def look(
     container: av.container.InputContainer, stream: av.VideoStream, times: bool
 ) -> tuple[av.VideoFrame | None, list[float]]:
     """The first picture that can be decoded, and the times in s of the first packets, of many only where asked for."""
-    first, stamps, packets = None, [], container.demux(stream)
+    first, stamps, packets, frames_of = None, [], container.demux(stream), _decoder(stream)
     while first is None or (times and len(stamps) < _LOOKED_AT):
         try:
             packet = next(packets, None)
@@ -108,7 +120,7 @@ def look(
             if packet.size and clock(packet) is not None:
                 stamps.append(clock(packet))
             if first is None:
-                first = next(iter(packet.decode()), None)
+                first = next(iter(frames_of(packet)), None)
         except av.FFmpegError:
             continue
     return first, stamps
