@@ -112,7 +112,7 @@ def measure(photo: str, driver: Path, model: str, output: Path, renderer: str | 
     from vaegan.settings import TransferSettings
 
     stages = Stages()
-    run = Transfer(photo, driver, load(model, "cpu"), TransferSettings(renderer=renderer, view=view))
+    run = Transfer(photo, driver, load(model, "cpu"), TransferSettings(renderer=renderer, view=view), keep_motion=False)
     early = first = None
     with VideoWriter(output, run.width, run.height, run.rate, audio_from=driver) as writer:
         for frame in run.frames():

@@ -56,7 +56,7 @@ class Server:
             stderr=subprocess.STDOUT,
             cwd=folder,
         )
-        until = time.monotonic() + 120
+        until = time.monotonic() + 240
         while "the page is at" not in self.log.read_text():
             assert self.process.poll() is None and time.monotonic() < until, self.log.read_text()
             time.sleep(0.1)
@@ -68,7 +68,7 @@ class Server:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.process.wait(120)
 
 
 def chromium() -> str:
@@ -103,7 +103,7 @@ class Visit:
         self.page.on("request", lambda request: self._asked(request.url, server.url))
         self.page.on("response", lambda r: self.wrong.append(f"{r.status} {r.url}") if r.status >= 400 else None)
         self.page.on("websocket", lambda one: self._asked(one.url, server.url.replace("http", "ws")))
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.page.goto(server.url)
         self.page.wait_for_selector("#found img")
 

@@ -1,20 +1,28 @@
 """`vaegan app`: the page as visitors use it, in a browser."""
 
 import inspect
+import os
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
 from page import Server, Visit, browser, chromium
+from PIL import Image
 
+import vaegan
 from vaegan.cli.transfer import transfer
 from vaegan.media import VideoReader, VideoWriter, read_image, write_image
 from vaegan.samples import find_photo
 
 gradio = pytest.importorskip("gradio", reason="the extra `app` is not installed")
 options = pytest.importorskip("vaegan.app.options")
+inputs = pytest.importorskip("vaegan.app.inputs")
 
 RESULT = "#animate-stage video[data-main]"
 
@@ -73,7 +81,7 @@ def visit(chrome, server):
 def text(page, selector: str, words: str):
     """Wait until it says this."""
     page.wait_for_function(
-        "([s, w]) => document.querySelector(s)?.innerText.includes(w)", arg=[selector, words], timeout=30_000
+        "([s, w]) => document.querySelector(s)?.innerText.includes(w)", arg=[selector, words], timeout=60_000
     )
 
 
@@ -219,7 +227,7 @@ def test_two_visitors_get_each_their_own_and_their_files_go_with_them(chrome, se
     for visitor in (one, other):
         visitor.close()
         assert visitor.wrong == []
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while left := [name for name in server.files() if "sample" not in name]:
         assert time.monotonic() < until, left
         time.sleep(0.2)
@@ -263,3 +271,58 @@ def focus(page, selector: str, back: bool = False) -> None:
         if page.evaluate("s => document.activeElement?.matches(s)", selector):
             return
     pytest.fail(f"the keyboard does not reach {selector}")
+
+
+def test_what_is_given_is_bounded(files, tmp_path, monkeypatch):
+    wide = np.zeros((10, inputs.LARGEST_PX + 2, 3), np.uint8)
+    write_image(tmp_path / "wide.png", wide)
+    with pytest.raises(vaegan.UserError, match="scale it down"):
+        inputs.check_photo(str(tmp_path / "wide.png"))
+    monkeypatch.setattr(inputs, "LONGEST_SECONDS", 0)
+    inputs.check_length(files / "clip.mp4", 0.0, 0.5, None)
+    monkeypatch.setattr(inputs, "LONGEST_SECONDS", -0.5)
+    with pytest.raises(vaegan.UserError, match="set start and end"):
+        inputs.check_length(files / "clip.mp4", 0.0, None, None)
+
+
+def test_without_gradio_it_says_what_to_install():
+    code = "import sys; sys.modules['gradio'] = None; sys.argv[1:] = ['app']; from vaegan.cli.main import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1 and "pip install 'vaegan[app]'" in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_told(server):
+    code = f"import sys; sys.argv[1:] = ['app', '--port', '{server.port}', '--no-browser']; "
+    code += "from vaegan.cli.main import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1 and f"127.0.0.1:{server.port} cannot be used" in ended.stderr
+
+
+def test_pictures_for_the_readme(chrome, server, tmp_path):
+    """With VAEGAN_SCREENSHOTS=1 they replace those in docs/images."""
+    one = Visit(chrome, server, 1280, 800)
+    one.page.get_by_label("smiling").check()
+    one.page.click("#animate")
+    one.page.wait_for_selector(RESULT, timeout=90_000)
+    one.page.evaluate(f"document.querySelector('{RESULT}').pause()")
+    one.page.evaluate(f"document.querySelector('{RESULT}').currentTime = 1.5")
+    shot(one.page, "app", tmp_path)
+    one.page.get_by_role("tab", name="Explore").click()
+    one.page.wait_for_selector("#explored img")
+    for slider, value in (("smile", 0.9), ("yaw", 18), ("brows_up", 0.6)):
+        before = one.page.get_attribute("#explored img", "src")
+        move(one.page, slider, value)
+        changed(one.page, "#explored img", before)
+    shot(one.page, "app-explore", tmp_path)
+    one.close()
+    assert one.wrong == []
+
+
+def shot(page, name: str, folder) -> None:
+    page.wait_for_timeout(700)
+    page.screenshot(path=folder / f"{name}.png")
+    with Image.open(folder / f"{name}.png") as image:
+        image.convert("RGB").save(folder / f"{name}.webp", quality=82, method=6)
+    assert 10_000 < (folder / f"{name}.webp").stat().st_size < 300_000
+    if os.environ.get("VAEGAN_SCREENSHOTS"):
+        shutil.copy(folder / f"{name}.webp", Path(__file__).parents[1] / "docs/images")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from host_calls import host_calls
 from hydra import compose, initialize_config_dir
 
 from vaegan.data.pack import Pack
@@ -12,6 +13,7 @@ from vaegan.faces.geometry import MESH_POINTS
 from vaegan.faces.weights import find_weights
 from vaegan.model import load_model
 from vaegan.training.following import following
+from vaegan.training.motion import MotionAutoencoder
 from vaegan.training.run import CONF, train
 
 NETWORKS = [
@@ -86,6 +88,13 @@ def test_all_critics_together_train(tmp_path):
     curve = (tmp_path / "run/metrics.csv").read_text().splitlines()[0]
     for name in ("train/identity", "train/lpips", "val/stranger_identity", "val/stranger_expression_error"):
         assert name in curve
+
+
+@needs_critics
+def test_a_step_asks_nothing_of_the_host_once_it_has_run(tmp_path, monkeypatch):
+    calls = host_calls(monkeypatch, MotionAutoencoder)
+    run(tmp_path / "run", "model.gan.r1_every=1")
+    assert calls[1:] == [{}] * 3
 
 
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path):

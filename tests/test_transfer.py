@@ -255,6 +255,32 @@ def test_the_best_frame_is_looked_for_in_the_first_two_seconds_with_a_face():
         assert np.array_equal(driver, shown) and np.array_equal(again, images) == (other != "first")
 
 
+@pytest.mark.parametrize("reference", ["best", "first", 30])
+@pytest.mark.parametrize(("smooth", "steady"), [(0.6, 0), (0, 1), (0.3, 0.4)])
+def test_smoothing_in_one_pass_is_smoothing_of_the_whole_motion(reference, smooth, steady):
+    """The face wanders and shakes; for a while it is lost."""
+    shaking = np.random.default_rng(0).integers(-2, 3, (100, 2))
+    places = [(60 + t // 4 + dx, 50 + dy) for t, (dx, dy) in enumerate(shaking)]
+    frames = [(t / 25, picture(x, y, mouth=t % 10, face=not 40 < t < 44)) for t, (x, y) in enumerate(places)]
+
+    def drawn(driver, **options):
+        job, given = run(driver, reference=reference, view="full", **options), []
+        draw = job.stage.renderer.render
+        job.stage.renderer.render = lambda *moved: given.append(np.hstack(moved)) or draw(*moved)
+        results, motion = finished(job)
+        return np.concatenate(given), [result.time for result in results], motion
+
+    once, times, motion = drawn(iter(frames), smooth=smooth, steady=steady)
+    whole = motion.smooth(smooth, steady)
+    assert np.allclose(times, motion.times) and len(once) == 100
+    far = np.abs(motion.times - motion.times[42]) > 1.2  # where nothing is on its way to rest and back
+    assert np.allclose(once[far], np.hstack([whole.deltas, whole.placement])[far], atol=1e-5)
+    if not smooth:
+        assert np.array_equal(once[far][:, :-4], motion.deltas[far])
+        jitters = [np.abs(np.diff(p[:, -4:-2], 2, axis=0)).mean() for p in (once[far], motion.placement[far])]
+        assert jitters[0] < 0.5 * jitters[1]
+
+
 def test_what_is_kept_of_a_driver_does_not_grow_with_it(driver):
     job = Transfer(PHOTO, driver, PoolModel(), TransferSettings(), SquareTracker(), keep_motion=False)
     frames = job.frames()

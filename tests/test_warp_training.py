@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from host_calls import host_calls
 from hydra import compose, initialize_config_dir
 from tiny_runs import CONF
 
@@ -16,6 +17,7 @@ from vaegan.networks import VAE, Heads
 from vaegan.render.refiner import Refiner
 from vaegan.render.refiner_folder import load_refiner, save_refiner
 from vaegan.samples import find_photo
+from vaegan.training.warp import RefinerTraining
 from vaegan.training.warp_frames import WarpFrames, compressed, stranger
 
 NETWORKS = {
@@ -85,6 +87,12 @@ def train(monkeypatch, pack, model, models_dir, tmp_path):
         return tmp_path / folder
 
     return train
+
+
+def test_a_step_asks_nothing_of_the_host_once_it_has_run(train, monkeypatch):
+    calls = host_calls(monkeypatch, RefinerTraining)
+    train("run")
+    assert calls[1:] == [{}] * 3
 
 
 def test_a_run_leaves_a_refiner_that_loads_and_grids_of_what_it_makes(train):

@@ -68,6 +68,7 @@ def transfer(
     reference: str | int | None = None,
     strength: float = 1.0,
     smooth: float = 0.0,
+    steady: float = 0.0,
     pose: float = 1.0,
     expression: float = 1.0,
     mouth: float = 1.0,
@@ -101,8 +102,9 @@ def transfer(
 
     photo, driver: files, or names of what ships; output: None: PHOTO_DRIVER.mp4 in this folder
     model: a loaded one, a shipped name or a model folder, loaded onto `device`
-    motion, reference, strength, smooth, pose, expression, mouth, eyes, start, end, fps, speed, size, aspect, renderer,
-        view, refiner, face, driver_face: see `vaegan.settings.TransferSettings`; with compare, size is of each picture
+    motion, reference, strength, smooth, steady, pose, expression, mouth, eyes, start, end, fps, speed, size, aspect,
+        renderer, view, refiner, face, driver_face: see `vaegan.settings.TransferSettings`; with compare, size is of
+        each picture
     quality: 1 to 100, of the video; no_label: leave out the words that tell who sees it that it is synthetic
     sign: a PEM file with which a manifest of the video is signed (C2PA), see `vaegan.media.provenance.signing`
     no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
@@ -123,7 +125,7 @@ def transfer(
         "face": face,
         "driver_face": driver_face,
     }
-    settings = TransferSettings(motion, reference, strength, smooth, **parts, **timed, **shown)
+    settings = TransferSettings(motion, reference, strength, smooth, steady, **parts, **timed, **shown)
     if compare and aspect is not None:
         raise UserError("aspect does not go with compare, which shows squares: leave one of them out")
     if not 1 <= quality <= 100:
@@ -238,7 +240,8 @@ def _plan(
 ) -> dict[str, str]:
     s = run.settings
     count = "an unknown number of" if run.expected is None else f"about {run.expected}"
-    changes = {"strength": s.strength != 1, "smooth": s.smooth, **{part: getattr(s, part) != 1 for part in PARTS}}
+    changes = {"strength": s.strength != 1, "smooth": s.smooth, "steady": s.steady}
+    changes |= {part: getattr(s, part) != 1 for part in PARTS}
     changes |= {"start": s.start, "end": s.end is not None, "speed": s.speed != 1}
     told = "".join(f", {name} {getattr(s, name):g}" for name, changed in changes.items() if changed)
     source = f", reference {s.reference}" if s.motion == "relative" else ""

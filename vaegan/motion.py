@@ -18,7 +18,7 @@ from vaegan.motion_file import ARRAYS, HEADS, problem, read_motion, write_motion
 from vaegan.portrait import watch
 from vaegan.reference import READINGS, choose_reference, read_heads
 from vaegan.shots import Shots
-from vaegan.smoothing import between, gaussian
+from vaegan.smoothing import between, gaussian, sigmas
 from vaegan.sources import VideoSource
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from vaegan.faces.tracker import FaceTracker
     from vaegan.model import FaceModel
     from vaegan.portrait import DriverFrame
-
-SMOOTH_SECONDS = 0.2
-"""Standard deviation of the Gaussian at strength 1: a nod of half a second nearly vanishes."""
 
 VALUES = ("deltas", "placement", "pose", HEADS)
 """The arrays that change smoothly from frame to frame."""
@@ -142,18 +139,20 @@ class Motion:
         """The same motion, measured from the clip's mean latent instead of a reference frame."""
         return replace(self, deltas=delta(self.deltas, self.deltas[self.found].mean(axis=0)))
 
-    def smooth(self, strength: float) -> Motion:
+    def smooth(self, strength: float, steady: float = 0.0) -> Motion:
         """Smooth over time without delay (zero phase), measured from the same reference frame afterwards.
 
         strength: 0 (as it is) to 1, times 0.2 s: the standard deviation of a Gaussian; the ends are mirrored.
+        steady: likewise, of the placement alone, which is where a camera's shake is
         """
-        if not 0 <= strength <= 1:
-            raise UserError(f"smooth {strength} is out of range: use 0 to 1")
-        sigma = strength * SMOOTH_SECONDS * float(self.fps)
-        if sigma < 0.1 or len(self) < 3:
+        for name, value in (("smooth", strength), ("steady", steady)):
+            if not 0 <= value <= 1:
+                raise UserError(f"{name} {value} is out of range: use 0 to 1")
+        if len(self) < 3:
             return self
-        smoothed = {name: gaussian(getattr(self, name), sigma) for name in VALUES}
-        return replace(self, **smoothed).relative_to(self.reference)
+        widths = sigmas(strength, steady, float(self.fps))
+        smoothed = {name: gaussian(getattr(self, name), sigma) for name, sigma in widths.items()}
+        return replace(self, **smoothed).relative_to(self.reference) if smoothed else self
 
     def slice(self, start: float = 0.0, end: float | None = None) -> Motion:
         """The frames from `start` to before `end` (seconds), measured from the first of them that shows a face.

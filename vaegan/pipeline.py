@@ -18,12 +18,13 @@ from vaegan.frames import Frame, Frames, Outcome
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.notes import Note, Noticed, driver_notes, faces_notes, pose_notes, reference_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, parts, photo_name, read_portraits, watch
-from vaegan.reference import choose_reference, nearest, read_heads, shaking
+from vaegan.reference import choose_reference, nearest, read_heads, shaken
 from vaegan.samples import find_driver
 from vaegan.settings import TransferSettings
+from vaegan.smoothing import sigmas
 from vaegan.sources import LiveSource, Source, open_source, prefetch, webcam_number
 from vaegan.stage import Stage
-from vaegan.streaming import Streaming
+from vaegan.streaming import Streaming, smoothed
 
 if TYPE_CHECKING:
     from vaegan.faces.tracker import FaceTracker
@@ -77,10 +78,10 @@ class Transfer:
             grown = float(self.rate / opened.rate) / s.speed if self._between else 1.0
             self.expected = None if opened.expected is None else max(1, round(opened.expected * grown))
         self.show_driver = show_driver and self.source is not None and (self.source.repeats or not self.reads_first)
-        if self.live and (self.reads_first or isinstance(s.reference, int)):
+        if self.live and (self.reads_first or isinstance(s.reference, int) or s.smooth or s.steady):
             raise UserError(
-                "a live driver is drawn as it comes: leave out --smooth, a numbered or whole --reference, and, "
-                "with a model without heads, --motion absolute"
+                "a live driver is drawn as it comes: leave out --smooth, --steady, a numbered or whole --reference, "
+                "and, with a model without heads, --motion absolute"
             )
         self.keep_motion, self._streaming, self._noticed = keep_motion, None, None
         self.photos = read_portraits(photo, model, tracker, s.face)
@@ -141,8 +142,7 @@ class Transfer:
         """Whether the whole driver is read before the first frame of the result."""
         s = self.settings
         centred = s.motion == "absolute" and self._directions is None
-        ahead = s.smooth > 0 or s.reference == "whole" or centred or self._between
-        return self.given is None and ahead
+        return self.given is None and (s.reference == "whole" or centred or self._between)
 
     @property
     def _between(self) -> bool:
@@ -197,16 +197,19 @@ class Transfer:
         recorder, adjust = MotionRecorder(self.model, self.source.rate, self.keep_motion), self._adjustments()
         s, pose = self.settings, None
         streaming = self._streaming = Streaming(recorder, s.reference, self._choose, self.source.live)
-        for passage in streaming.passages(self._watch(self.stage.crop_size if self.show_driver else 0)):
+        widths = sigmas(s.smooth, s.steady, float(self.source.rate))
+        passages = streaming.passages(self._watch(self.stage.crop_size if self.show_driver else 0))
+        for passage, moved in smoothed(passages, widths):
             steps, notes = passage.steps, ()
             if (motion := passage.chosen) is not None:
                 pose = self._reference_pose(motion)
                 notes = self._reference_notes(motion) + self._pose_notes(pose)
                 self._make_absolute(adjust, motion)
-            moved = replace(steps, found=steps.found & (not passage.rests))
+            moved = replace(moved, found=steps.found & (not passage.rests))
             yield from self._draw(steps, *adjust(moved), iter(passage.pictures), notes)
         motion = recorder.motion() if self.keep_motion and recorder.reference_pose is not None else None
-        return Outcome(motion, streaming.lost, recorder.reference_pose if pose is None else pose)
+        pose = recorder.reference_pose if pose is None else pose
+        return Outcome(motion, streaming.lost, pose, shaken(self.model, motion, s.smooth, s.steady))
 
     def _from_motion(self, motion: Motion, recorder: MotionRecorder | None) -> Generator[Frame, None, Outcome]:
         """From a whole motion. recorder: what it was read with, where there are pictures of the driver to show."""
@@ -218,15 +221,14 @@ class Transfer:
         if self._between:
             taken, motion = motion, motion.resample(self.rate, s.speed)
             shown = taken.nearest(motion.times * s.speed)
-        moved = motion.smooth(s.smooth)
-        both = [shaking(self.model, m.deltas, m.placement) for m in (motion, moved)] if s.smooth else None
+        moved = motion.smooth(s.smooth, s.steady)
         adjust = self._adjustments()
         self._make_absolute(adjust, moved)
         with closing(self._pictures(recorder, shown)) as pictures:
             for part in parts(len(motion)):
                 yield from self._draw(motion.steps(part), *adjust(moved.steps(part)), pictures, notes)
                 notes = ()
-        return Outcome(motion, motion.lost, pose, both and tuple(both))
+        return Outcome(motion, motion.lost, pose, shaken(self.model, motion, s.smooth, s.steady))
 
     def _choose(self, motion: Motion) -> int:
         return choose_reference(motion, self.settings.reference, self.photo.z, self._read)

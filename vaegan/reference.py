@@ -80,6 +80,13 @@ def shaking(model: FaceModel, deltas: np.ndarray, placement: np.ndarray) -> floa
     return float(np.average(parts, weights=weights)) if parts else None
 
 
+def shaken(model: FaceModel, motion: Motion | None, smooth: float, steady: float) -> tuple | None:
+    """`shaking` of a motion before and after `Motion.smooth`; None where there is none, or it is not smoothed."""
+    if motion is None or not (smooth or steady):
+        return None
+    return tuple(shaking(model, m.deltas, m.placement) for m in (motion, motion.smooth(smooth, steady)))
+
+
 def nearest(readings: np.ndarray, photo: np.ndarray, found: np.ndarray) -> Nearest:
     """The frame nearest to the photo. readings: (T, READINGS); photo: (READINGS,); found: bool (T,), to choose from."""
     off = readings - photo

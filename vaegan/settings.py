@@ -27,7 +27,7 @@ class TransferSettings:
         is identity alone, so that the clip's mean stands for it
     reference: "first", "best" (of the driver's first 2 s with a face), "whole" (the best of the whole driver) or a
         frame's number, see vaegan.reference; None: best, but first for frames handed in, which come one by one
-    strength: factor of the motion; smooth: 0..1, see Motion.smooth
+    strength: factor of the motion; smooth, steady: 0..1, see Motion.smooth
     pose, expression, mouth, eyes: 0..2, factors of parts of the motion; mouth and eyes are parts of the expression
     start, end: seconds of the driver; fps: frames per second of the result (None: the driver's), speed: 0.1 to 10, how
         much faster than the driver it goes; the motion is interpolated where the driver has no frame
@@ -45,6 +45,7 @@ class TransferSettings:
     reference: str | int | None = None
     strength: float = 1.0
     smooth: float = 0.0
+    steady: float = 0.0
     pose: float = 1.0
     expression: float = 1.0
     mouth: float = 1.0
@@ -71,8 +72,9 @@ class TransferSettings:
             raise UserError(f"motion {self.motion!r} is not known: use relative or absolute")
         if not math.isfinite(self.strength) or abs(self.strength) > 10:
             raise UserError(f"strength {self.strength} is out of range: use -10 to 10")
-        if not 0 <= self.smooth <= 1:
-            raise UserError(f"smooth {self.smooth} is out of range: use 0 to 1")
+        for name in ("smooth", "steady"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} {getattr(self, name)} is out of range: use 0 to 1")
         for part in PARTS:
             if not 0 <= getattr(self, part) <= MOST:
                 raise UserError(f"{part} {getattr(self, part)} is out of range: use 0 to {MOST:g}")

@@ -4,6 +4,12 @@ import math
 
 import numpy as np
 
+SMOOTH_SECONDS = 0.2
+"""Standard deviation of the Gaussian at strength 1: a nod of half a second nearly vanishes."""
+
+LEAST_SIGMA = 0.1
+"""Frames; what is less changes nothing."""
+
 
 def gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
     """Convolve (T, K) along T with a Gaussian of `sigma` frames, the ends mirrored."""
@@ -12,6 +18,16 @@ def gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
     weights = (weights / weights.sum()).astype(np.float32)
     padded = np.pad(values, ((radius, radius), (0, 0)), mode="reflect")
     return sum(w * padded[k : k + len(values)] for k, w in enumerate(weights))
+
+
+def sigmas(smooth: float, steady: float, fps: float) -> dict[str, float]:
+    """Standard deviations in frames of the Gaussians over what of a motion is smoothed.
+
+    smooth, steady: 0..1, of all of it, and of the placement besides
+    """
+    found = {"placement": math.hypot(smooth, steady), **dict.fromkeys(("deltas", "pose", "heads"), smooth)}
+    found = {name: strength * SMOOTH_SECONDS * fps for name, strength in found.items()}
+    return {name: sigma for name, sigma in found.items() if sigma >= LEAST_SIGMA}
 
 
 def between(times: np.ndarray, values: np.ndarray, moments: np.ndarray) -> np.ndarray:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.portrait import parts
+from vaegan.smoothing import gaussian
 
 if TYPE_CHECKING:
     from vaegan.portrait import DriverFrame
@@ -35,6 +38,53 @@ class Passage:
     pictures: list[np.ndarray | None]
     rests: bool = False
     chosen: Motion | None = None
+
+
+def smoothed(passages: Iterable[Passage], widths: dict[str, float]) -> Iterator[tuple[Passage, Steps]]:
+    """Passages, and their steps as `Motion.smooth` has them; a passage waits for the frames that weigh in.
+
+    widths: see `vaegan.smoothing.sigmas`
+    """
+    if not widths:
+        yield from ((passage, passage.steps) for passage in passages)
+        return
+    radius = math.ceil(3 * max(widths.values()))
+    chosen, held, given, zero, waiting = None, None, 0, None, []
+    for passage in chain(passages, [None]):
+        if passage is not None:
+            chosen = chosen or passage.chosen
+            if chosen is None:
+                yield passage, passage.steps
+                continue
+            held = passage.steps if held is None else _joined(held, passage.steps)
+            waiting.append(passage)
+        if held is None:
+            return
+        calm = replace(held, **{name: gaussian(getattr(held, name), sigma) for name, sigma in widths.items()})
+        known = len(held.times) - (radius if passage is not None else 0)
+        if zero is None:
+            at = int(np.searchsorted(held.times, chosen.times[chosen.reference]))
+            zero = _part(calm, slice(at, at + 1)) if at < known else None
+        while zero is not None and waiting and given + len(waiting[0].pictures) <= known:
+            first = waiting.pop(0)
+            steps = _part(calm, slice(given, given + len(first.pictures)))
+            given += len(first.pictures)
+            yield first, _measured_from(zero, steps, chosen)
+        done = max(0, given - radius)
+        held, given = _part(held, slice(done, None)), given - done
+
+
+def _measured_from(zero: Steps, steps: Steps, motion: Motion) -> Steps:
+    rows = {**vars(_joined(zero, steps)), "times": np.arange(len(steps.times) + 1), "reference": 0}
+    return replace(_part(replace(motion, **rows).relative_to(0).steps(slice(None)), slice(1, None)), times=steps.times)
+
+
+def _joined(first: Steps, then: Steps) -> Steps:
+    return Steps(*(np.concatenate([getattr(first, name), value]) for name, value in vars(then).items()))
+
+
+def _part(steps: Steps, part: slice) -> Steps:
+    return Steps(*(value[part] for value in vars(steps).values()))
 
 
 class Streaming:

@@ -92,8 +92,8 @@ def animate(
             yield markup.error(inputs.without_folders(state.error, (made.photo, driver))), NOTHING
         else:
             video = markup.video(made.video, "the result", "result", main=True)
-            status = f'<p class="status" role="status">{made.told()}</p>' + markup.notes(made.notes)
-            yield status, markup.stage([*made.beside(), video], made.downloads())
+            status = f'<p class="status" role="status">{made.told()}</p>'
+            yield status, markup.stage([*made.beside(), video], made.downloads()) + markup.notes(made.notes)
 
 
 def build(known: list[str]) -> dict[str, gr.components.Component]:

@@ -82,7 +82,7 @@ def compare(
         elif state.error:
             yield markup.error(inputs.without_folders(state.error, [photo, *drivers])), ""
         else:
-            yield markup.notes(sorted({note for made in both for note in made.notes})), _shown(both, labels)
+            yield "", _shown(both, labels)
 
 
 def _shown(both: list[Made], labels: list[str]) -> str:
@@ -94,7 +94,8 @@ def _shown(both: list[Made], labels: list[str]) -> str:
     rows = [[what, *(one.get(what, "") for one in figures)] for what in dict.fromkeys([*figures[0], *figures[1]])]
     rows.append(["Frames a second", *(f"{made.result.frames / made.result.seconds:.0f}" for made in both)])
     pair = markup.stage([*videos, *both[0].beside()]).replace('class="stage"', 'class="stage pair"')
-    return pair + markup.table(["", *labels], rows)
+    notes = dict.fromkeys(note for made in both for note in made.notes)
+    return pair + markup.table(["", *labels], rows) + markup.notes([*notes])
 
 
 def connect(parts: dict, given: dict, form: list[Option], visitors: Visitors, device: str) -> None:

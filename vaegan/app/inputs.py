@@ -112,8 +112,11 @@ def close_up(image: np.ndarray, faces: list[Face], sides: float, px: int) -> tup
     if not faces:
         return image, faces
     around = framing(faces[0].mesh, sides, follow=False)
-    if around.side >= min(image.shape[:2]):
+    half, height, width = around.side / 2, *image.shape[:2]
+    if around.side >= min(height, width):
         return image, faces
+    inside = {"cx": float(np.clip(around.cx, half, width - half)), "cy": float(np.clip(around.cy, half, height - half))}
+    around = replace(around, **inside)
     size = max(2, min(px, round(around.side)) // 2 * 2)
     return around.crop(image, size), [replace(faces[0], mesh=around.to_crop(faces[0].mesh, size))]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-import cv2
 import gradio as gr
 import numpy as np
 from fastapi import FastAPI, Request, Response
@@ -15,7 +14,7 @@ from vaegan.app.events import PRIVATE, QUIET
 from vaegan.app.models import model_of
 from vaegan.errors import UserError
 from vaegan.live import LiveSession
-from vaegan.media import encode_image, read_image
+from vaegan.media import decode_image, encode_image, read_image
 
 if TYPE_CHECKING:
     from vaegan.app.options import Option
@@ -46,17 +45,14 @@ class Live:
 
     def answer(self, frame: bytes, seconds: float) -> tuple[bytes, dict[str, str]] | None:
         """The newest result as a JPEG, and figures about it, for a frame of the camera as one. Raises UserError."""
-        image = cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise UserError("the camera's frame is not a picture")
-        self.session.put(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), seconds)
+        self.session.put(decode_image(frame, "the camera's frame"), seconds)
         newest = self.session.get(WAIT_SECONDS)
         if newest is None:
             return None
         figures = self.session.figures
         told = {"x-time": f"{newest.time:.4f}", "x-dropped": str(figures.dropped), "x-done": str(figures.done)}
         told |= {"x-found": str(int(newest.frame.found)), "x-calibrated": str(int(newest.calibrated))}
-        return encode_image(newest.image, ".jpg"), told
+        return encode_image(newest.image, ".jpg", quality=markup.QUALITY), told
 
 
 def build(known: list[str]) -> dict[str, gr.components.Component]:

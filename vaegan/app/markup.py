@@ -14,6 +14,9 @@ from vaegan.app.inputs import Strip
 from vaegan.app.work import State
 from vaegan.media import encode_image
 
+QUALITY = 88
+"""Of JPEGs that the page shows."""
+
 STRIP_EVENTS = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-number]");
@@ -32,10 +35,9 @@ def link(path: Path) -> str:
     return f"gradio_api/file={quote(str(path))}"
 
 
-def picture_url(image: np.ndarray, suffix: str = ".jpg") -> str:
+def picture_url(image: np.ndarray) -> str:
     """A picture uint8 (H, W, 3) within the page itself."""
-    kind = {".jpg": "jpeg", ".png": "png"}[suffix]
-    return f"data:image/{kind};base64,{base64.b64encode(encode_image(image, suffix)).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(encode_image(image, '.jpg', quality=QUALITY)).decode()}"
 
 
 def picture(url: str, words: str, caption: str = "") -> str:

@@ -13,7 +13,7 @@ for (const name of ["play", "pause", "seeking", "seeked", "timeupdate", "ratecha
 
 // Live: frames of the camera go out while at most two are under way, results are drawn as they come.
 window.vaeganLive = (() => {
-  const UNDER_WAY = 2, WIDE = 480;
+  const UNDER_WAY = 2, WIDE = 400;
   const $ = (id) => document.getElementById(id);
   let stream = null, shown = [], run = 0;
 

@@ -17,8 +17,8 @@ MODEL, MOTION = "motion64", "talking"
 
 TABS = (animate, live, explore, compare)
 
-HEADER = """<header><h1>vaegan</h1><p>A photo moves like a video. Everything stays on this machine. Do not show people
-doing what they did not do without their consent, and say of a result that it is synthetic.</p></header>"""
+HEADER = """<header><h1>vaegan</h1><p>A photo moves like a video. Nothing leaves this machine. Ask whom you animate, and
+say that a result is synthetic.</p></header>"""
 
 
 def build(visitors: Visitors, own_model: str | None = None, device: str = "auto") -> gr.Blocks:

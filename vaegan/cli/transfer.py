@@ -115,6 +115,15 @@ def transfer(
         float,
         typer.Option(min=0, max=1, help="Smooth the motion over time, without delay.", rich_help_panel="Motion"),
     ] = 0.0,
+    steady: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Take the shake of the driver's camera out of where the head is, not out of the expression.",
+            rich_help_panel="Motion",
+        ),
+    ] = 0.0,
     pose: Annotated[
         float, typer.Option(min=0, max=2, help="Multiply the head's movement.", rich_help_panel="Motion")
     ] = 1.0,

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from vaegan import reports
 from vaegan.evaluation import metrics
 from vaegan.evaluation.result import ResultFigures
+from vaegan.media.statement import statement
 from vaegan.notes import POSE_DEGREES, pose_words
 from vaegan.pipeline import Transfer
 
@@ -40,7 +41,7 @@ def _values(figures: ResultFigures, run: Transfer, driver: Path, board: np.ndarr
     facts = {key: value for key, value in asdict(figures).items() if key != "curves"}
     return {
         "driver": driver.stem,
-        "made_with": made_with(figures, run),
+        "made_with": f"{made_with(figures, run)} {statement(run.model.id)}.",
         "photo": run.photo.picture(PHOTO_PX),
         "board": board,
         "rows": in_words(figures, run),
@@ -152,10 +153,10 @@ def _steadiness(figures: ResultFigures) -> Line | None:
 def _smoothing(figures: ResultFigures, run: Transfer) -> Line | None:
     if figures.smoothed is None:
         return None
-    before, after = (1000 * value for value in figures.smoothed)
+    s, (before, after) = run.settings, (1000 * value for value in figures.smoothed)
     words = (
-        f"Jitter of the motion before and after --smooth {run.settings.smooth:g}: how far the face's points are from "
-        "the middle between the frames before and after."
+        f"Jitter of the motion before and after --smooth {s.smooth:g} --steady {s.steady:g}: how far the face's points "
+        "are from the middle between the frames before and after."
     )
     return "Smoothing", f"{before:.1f} to {after:.1f} thousandths of the face", words
 

@@ -97,8 +97,16 @@ def write_image(path: str | os.PathLike, image: np.ndarray, comment: str | None 
         temporary.write_bytes(data)
 
 
-def encode_image(image: np.ndarray, suffix: str = ".png", name: str = "picture", comment: str | None = None) -> bytes:
+def encode_image(
+    image: np.ndarray,
+    suffix: str = ".png",
+    name: str = "picture",
+    comment: str | None = None,
+    quality: int | None = None,
+) -> bytes:
     """The bytes of a picture file of the format that `suffix` says; `image`: uint8 (H, W, 3) RGB.
+
+    quality: 1 to 100 of a JPEG that is looked at once; None: one that is kept
 
     Raises:
         UserError: the ending is not known, or the format cannot hold a picture of this size.
@@ -109,6 +117,8 @@ def encode_image(image: np.ndarray, suffix: str = ".png", name: str = "picture",
             f"{name}: do not know how to write {suffix or 'a name without an ending'} pictures; use {known}"
         )
     form, options = _WRITE_FORMATS[suffix]
+    if quality is not None:
+        options = {"quality": quality}
     if comment is not None:
         options = options | picture_options(form, comment)
     picture, buffer = Image.fromarray(rgb_array(image)), io.BytesIO()
