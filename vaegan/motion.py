@@ -170,9 +170,10 @@ class Motion:
         first = int(np.argmax(part["found"]))
         return replace(self, **part, reference=first).relative_to(first)
 
-    def resample(self, fps: Fraction, speed: float = 1.0) -> Motion:
-        """The same motion at another frame rate, in even steps, `speed` times as fast; values interpolated."""
-        count = max(1, math.floor((self.times[-1] + 1 / float(self.fps)) / speed * float(fps) + 1e-6))
+    def resample(self, fps: Fraction, speed: float = 1.0, seconds: float = math.inf) -> Motion:
+        """The first `seconds` at another frame rate, in even steps, `speed` times as fast; values interpolated."""
+        lasts = min(seconds, self.times[-1] + 1 / float(self.fps))
+        count = max(1, math.floor(lasts / speed * float(fps) + 1e-6))
         times = np.arange(count) / float(fps)
         if speed == 1 and count == len(self) and np.allclose(times, self.times, atol=1e-4):
             return replace(self, times=times, fps=fps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -219,7 +220,8 @@ class Transfer:
         notes = self._reference_notes(motion) + self._pose_notes(pose)
         shown = np.arange(len(motion))
         if self._between:
-            taken, motion = motion, motion.resample(self.rate, s.speed)
+            seconds = math.inf if s.end is None else s.end - self.began
+            taken, motion = motion, motion.resample(self.rate, s.speed, seconds)
             shown = taken.nearest(motion.times * s.speed)
         moved = motion.smooth(s.smooth, s.steady)
         adjust = self._adjustments()
