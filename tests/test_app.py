@@ -23,6 +23,7 @@ from vaegan.samples import find_photo
 gradio = pytest.importorskip("gradio", reason="the extra `app` is not installed")
 options = pytest.importorskip("vaegan.app.options")
 inputs = pytest.importorskip("vaegan.app.inputs")
+visitors = pytest.importorskip("vaegan.app.visitors")
 
 RESULT = "#animate-stage video[data-main]"
 
@@ -326,3 +327,25 @@ def shot(page, name: str, folder) -> None:
     assert 10_000 < (folder / f"{name}.webp").stat().st_size < 300_000
     if os.environ.get("VAEGAN_SCREENSHOTS"):
         shutil.copy(folder / f"{name}.webp", Path(__file__).parents[1] / "docs/images")
+
+
+def test_a_second_result_takes_the_place_of_the_first_under_another_name(tmp_path):
+    visitor = visitors.Visitors(tmp_path).of("someone")
+    first = visitor.new_folder("animate")
+    (first / "result.mp4").touch()
+    second = visitor.new_folder("animate")
+    assert second != first and second.is_dir() and not first.exists()  # a browser would show the old one again
+
+
+def test_uploads_stay_as_long_as_somebody_has_them(tmp_path):
+    everybody = visitors.Visitors(tmp_path)
+    (tmp_path / "hash").mkdir()
+    photo = tmp_path / "hash" / "me.jpg"
+    photo.touch()
+    (tmp_path / "broken-off").touch()
+    for name in ("one", "other"):
+        everybody.of(name, photo)
+    everybody.leave("one")
+    assert photo.exists()
+    everybody.leave("other")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

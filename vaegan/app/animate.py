@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from vaegan.app import inputs, markup, options
+from vaegan.app import inputs, markup, options, strips
 from vaegan.app.events import HEAVY, QUIET
 from vaegan.app.models import model_of
 from vaegan.app.work import Work
@@ -39,20 +39,24 @@ class Made:
         self.speed = asked.get("speed", 1.0)
         part = {name: asked.get(name) for name in ("start", "end", "fps")}
         inputs.check_length(self.driver, **part)
-        if self.driver.suffix != ".motion" and not self.preview.exists():
-            on_progress(0, None)
-            inputs.write_preview(self.driver, self.preview, *part.values(), on_frame=lambda: on_progress(0, None))
+        moves = self.driver.suffix == ".motion"
+        if not moves and not self.preview.exists():
+            strips.write_video(self.driver, self.preview, *part.values(), on_frame=lambda: on_progress(0, None))
+        loaded = model_of(model, device)
         self.result = transfer(
             self.photo,
             self.driver,
             self.video,
-            model=model_of(model, device),
+            model=loaded,
             save_motion=self.motion,
             report=self.report if report else None,
             on_note=lambda note: self.notes.append(inputs.without_folders(note.text, (self.photo, self.driver))),
             on_progress=on_progress,
             **asked,
         )
+        if moves and loaded.has_heads:
+            done = self.result.frames
+            strips.write_outlines(self.motion, self.preview, self.photo, loaded, lambda: on_progress(done, done))
         return self
 
     def beside(self) -> list[str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -17,18 +15,14 @@ from vaegan.errors import UserError
 from vaegan.faces.drawing import draw_mesh
 from vaegan.faces.geometry import framing, head_pose
 from vaegan.faces.tracker import Face, FaceTracker
-from vaegan.media import VideoWriter, image_size, read_image
+from vaegan.media import image_size, read_image
 from vaegan.samples import shipped_motions
 from vaegan.sources import open_source
-from vaegan.storyboard import Thinned
 
 UPLOAD_MB = 200
 LONGEST_SECONDS = 60
 LARGEST_PX = 4096
 """Of what may be given: a file, a driver or the part of it that is used, the longer side of a photo."""
-
-STRIP = 8
-"""Frames of a driver from which the reference is picked."""
 
 SHOWN_PX = 360
 """Height of what is found, and of the driver beside the result."""
@@ -59,7 +53,7 @@ def check_photo(path: str | None) -> Path:
     """The photo that was given. Raises UserError for none, and for one that is too large."""
     if not path:
         raise UserError("there is no photo: drop, paste or take one")
-    width, height = _named(path, lambda: image_size(path))
+    width, height = named(path, lambda: image_size(path))
     if max(width, height) > LARGEST_PX:
         raise UserError(f"the photo is {width}x{height} px: scale it down to {LARGEST_PX} px on its longer side")
     return Path(path)
@@ -84,7 +78,7 @@ def check_length(driver: Path, start: float, end: float | None, fps: Fraction | 
     """Raise UserError for a driver of which more is used than the page takes."""
     if driver.suffix == ".motion":
         return
-    source = _named(driver, lambda: open_source(driver, start, end, fps))
+    source = named(driver, lambda: open_source(driver, start, end, fps))
     seconds = None if source.expected is None else source.expected / float(source.rate)
     if seconds is not None and seconds > LONGEST_SECONDS + 1:
         raise UserError(
@@ -95,7 +89,7 @@ def check_length(driver: Path, start: float, end: float | None, fps: Fraction | 
 
 def found_in_photo(path: Path) -> tuple[np.ndarray, str]:
     """The photo with its faces drawn on it, and a line about them. Raises UserError."""
-    image = _named(path, lambda: read_image(path))
+    image = named(path, lambda: read_image(path))
     faces = FaceTracker().detect(image)
     drawn = draw_mesh(*close_up(image, faces[:1], CLOSE, SHOWN_PX), SHOWN_PX)
     if not faces:
@@ -121,47 +115,6 @@ def close_up(image: np.ndarray, faces: list[Face], sides: float, px: int) -> tup
     return around.crop(image, size), [replace(faces[0], mesh=around.to_crop(faces[0].mesh, size))]
 
 
-@dataclass(frozen=True)
-class Strip:
-    """Frames of a driver with what is found in them: pictures uint8 (H, W, 3), their numbers and times in s."""
-
-    pictures: list[np.ndarray]
-    numbers: list[int]
-    times: list[float]
-    found: int
-
-
-def strip_of(driver: Path, start: float = 0.0, end: float | None = None, fps: Fraction | None = None) -> Strip:
-    """Up to eight frames, evenly spaced. Raises UserError."""
-    kept: Thinned[tuple[int, float, np.ndarray]] = Thinned(2 * STRIP)
-    source = _named(driver, lambda: open_source(driver, start, end, fps))
-    frames = source.frames()
-    for number, frame in enumerate(frames):
-        if frame.time - start > LONGEST_SECONDS + 1:
-            frames.close()
-            break
-        kept.add(lambda frame=frame, number=number: (number, frame.time, fitted(frame.image, SHOWN_PX)))
-    chosen = [kept.kept[i] for i in np.linspace(0, len(kept.kept) - 1, min(STRIP, len(kept.kept))).round().astype(int)]
-    tracker = FaceTracker()
-    faces = [tracker.detect(image)[:1] for _, _, image in chosen]
-    drawn = [draw_mesh(image, face, SHOWN_PX) for (_, _, image), face in zip(chosen, faces, strict=True)]
-    return Strip(drawn, [n for n, _, _ in chosen], [t for _, t, _ in chosen], sum(map(bool, faces)))
-
-
-def write_preview(
-    driver: Path, path: Path, start: float, end: float | None, fps: Fraction | None, on_frame: Callable[[], None]
-) -> None:
-    """The driver as a small video that every browser plays, frame by frame with the result."""
-    source = open_source(driver, start, end, fps)
-    with closing(source.frames()) as frames:
-        pictures = (fitted(frame.image, SHOWN_PX) for frame in frames)
-        first = next(pictures)
-        with VideoWriter(path, first.shape[1], first.shape[0], source.rate) as video:
-            for image in chain([first], pictures):
-                video.write(image)
-                on_frame()
-
-
 def fitted(image: np.ndarray, height: int) -> np.ndarray:
     """A picture of at most this height, its sides even."""
     scale = min(1.0, height / image.shape[0])
@@ -176,7 +129,7 @@ def without_folders(text: str, paths: Iterable[str | Path]) -> str:
     return text
 
 
-def _named(path: str | Path, read):
+def named(path: str | Path, read):
     """What `read` gives; its error names the file as the visitor does."""
     try:
         return read()

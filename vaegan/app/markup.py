@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from vaegan.app.inputs import Strip
+from vaegan.app.strips import Strip
 from vaegan.app.work import State
 from vaegan.media import encode_image
 

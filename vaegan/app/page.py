@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from vaegan.app import animate, compare, explore, inputs, live, markup, models, options
+from vaegan.app import animate, compare, explore, inputs, live, markup, models, options, strips
 from vaegan.app.events import QUIET
 from vaegan.app.visitors import Visitors
 from vaegan.errors import UserError
@@ -35,7 +35,7 @@ def build(visitors: Visitors, own_model: str | None = None, device: str = "auto"
                 tabs = {tab: tab.build(known) for tab in TABS}
         for tab, parts in tabs.items():
             tab.connect(parts, given, form, visitors, device)
-        _connect(page, visitors, given, form)
+        _connect(page, visitors, given, form, device)
 
         def left(request: gr.Request) -> None:
             visitors.leave(request.session_hash)
@@ -75,7 +75,7 @@ def _inputs(known: list[str]) -> dict[str, gr.components.Component]:
     return parts
 
 
-def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[options.Option]) -> None:
+def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[options.Option], device: str) -> None:
     fields = {option.name: option.field for option in form}
     asked = [option for name in ("start", "end", "fps") for option in form if option.name == name]
 
@@ -90,15 +90,22 @@ def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[option
     def chosen(choice: str) -> tuple:
         return gr.Video(visible=choice == inputs.VIDEO), gr.File(visible=choice == inputs.FILE)
 
-    def strip(request: gr.Request, choice, video, start, end, fps):
-        visitors.of(request.session_hash, video)
-        if choice != inputs.VIDEO or not video:
-            return "", ""
+    def strip(request: gr.Request, photo, choice, video, file, model, start, end, fps):
+        visitors.of(request.session_hash, photo, video, file)
         try:
-            part = options.read(asked, (start, end, fps))
-            return markup.strip(inputs.strip_of(Path(video), **part)), ""
+            if not photo or (
+                choice in (inputs.VIDEO, inputs.FILE) and not {inputs.VIDEO: video, inputs.FILE: file}[choice]
+            ):
+                return "", ""
+            driver, part = inputs.choose_driver(choice, video, file, model), options.read(asked, (start, end, fps))
+            if choice == inputs.VIDEO:
+                return markup.strip(strips.strip_of_video(driver, **part)), ""
+            loaded = models.model_of(model, device)
+            if not loaded.has_heads:
+                return "", ""
+            return markup.strip(strips.strip_of_motion(driver, Path(photo), loaded, **part)), ""
         except UserError as error:
-            return markup.error(str(error)), ""
+            return markup.error(inputs.without_folders(str(error), filter(None, (photo, video, file)))), ""
 
     def picked(event: gr.EventData) -> str:
         return str(event.number)
@@ -114,9 +121,9 @@ def _connect(page: gr.Blocks, visitors: Visitors, given: dict, form: list[option
     given["choice"].change(chosen, given["choice"], [given["video"], given["file"]], **QUIET)
     part = [option.field for option in asked]
     gr.on(
-        [given["choice"].change, given["video"].change, *(field.submit for field in part)],
+        [page.load, *(given[name].change for name in inputs.GIVEN), *(field.submit for field in part)],
         strip,
-        [given["choice"], given["video"], *part],
+        [*(given[name] for name in inputs.GIVEN), *part],
         [given["strip"], fields["reference"]],
         trigger_mode="always_last",
         **QUIET,

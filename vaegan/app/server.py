@@ -53,7 +53,9 @@ def serve(
         from vaegan.app.live import add_route
         from vaegan.app.page import build
         from vaegan.app.visitors import Visitors
+        from vaegan.app.work import share_memory
 
+        share_memory()
         visitors = Visitors(root)
         page = build(visitors, model, device).queue(max_size=WAITING)
         visitors.keep_files()

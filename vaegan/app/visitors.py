@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,13 +22,15 @@ MOST = 32
 class Visitor:
     """One open page.
 
-    folder: for what is made for it; uploads: what it has given; held: by name, what is kept to answer quickly
+    folder, folders: for all that is made for it, and for each kind; uploads: what it has given
+    held: by name, what is kept to answer quickly
     works: what is at work for it, by the tab
     """
 
     folder: Path
     uploads: set[Path] = field(default_factory=set)
     held: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
     works: dict[str, Work] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
 
@@ -51,9 +54,9 @@ class Visitor:
             self.works[name].cancel()
 
     def new_folder(self, name: str) -> Path:
-        """An empty folder of that name; what it held before is gone."""
-        folder = self.folder / name
-        shutil.rmtree(folder, ignore_errors=True)
+        """An empty folder for what is made by that name, of another path than the one before, which is gone."""
+        shutil.rmtree(self.folders.get(name, self.folder / name), ignore_errors=True)
+        folder = self.folders[name] = self.folder / f"{name}-{secrets.token_hex(4)}"
         folder.mkdir(parents=True)
         return folder
 

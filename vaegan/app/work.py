@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +12,9 @@ from threading import Event, Thread
 from typing import Any
 
 from vaegan.errors import UserError
+
+M_ARENA_MAX = -8
+"""Of mallopt, in malloc.h."""
 
 TOLD_SECONDS = 0.25
 """Between two lines about how far it is."""
@@ -65,6 +71,12 @@ class Work:
 
     def _run(self) -> None:
         try:
+            self._attempt()
+        finally:
+            release()
+
+    def _attempt(self) -> None:
+        try:
             self._end(State(result=self._job(self._advance)))
         except Cancelled:
             self._end(State(cancelled=True))
@@ -87,3 +99,20 @@ class Work:
     def _end(self, state: State) -> None:
         self._state = State(**{**vars(state), "over": True})
         self._changed.set()
+
+
+def share_memory() -> None:
+    """Let all threads allocate from two arenas, where the C library is glibc: each would keep what it once used."""
+    _libc("mallopt", M_ARENA_MAX, 2)
+
+
+def release() -> None:
+    """Give what the C library holds and nobody uses back to the system."""
+    gc.collect()
+    _libc("malloc_trim", 0)
+
+
+def _libc(name: str, *arguments: int) -> None:
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function(*arguments)
