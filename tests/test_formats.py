@@ -12,6 +12,7 @@ import pytest
 from media_clips import make_clip, number_of, numbered
 from PIL import Image
 
+from vaegan.data.prepare.sources import plain
 from vaegan.errors import UserError
 from vaegan.media import VideoReader, image_size, read_image, write_image
 from vaegan.media.timing import moving_rate
@@ -154,6 +155,15 @@ def test_a_profile_that_does_not_fit_or_is_broken_is_left_out(tmp_path):
     for profile in (b"no profile at all", adobe_rgb()[:200], grey):
         Image.fromarray(PATCHES).save(tmp_path / "odd.png", icc_profile=profile)
         assert np.array_equal(read_image(tmp_path / "odd.png"), PATCHES)
+
+
+def test_prepare_takes_photos_of_phones(tmp_path):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    for name in ("one.avif", "two.HEIC", "three.heic"):
+        Image.fromarray(PATCHES).save(tmp_path / name, "AVIF" if name == "two.HEIC" else None)
+    listing = plain(tmp_path, "phone", "auto")
+    assert [item.file for item in listing.photos] == ["one.avif", "three.heic", "two.HEIC"]
+    assert off(read_image(tmp_path / "two.HEIC"), PATCHES) < 6
 
 
 # ---- animations

@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 from vaegan.data.format import by_shard, read_index
 from vaegan.data.prepare.parts import Rejected
 from vaegan.errors import UserError
+from vaegan.media.images import READ_SUFFIXES
 
-PHOTOS = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
+PHOTOS = {".jfif", *READ_SUFFIXES}
 VIDEOS = {
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".mts", ".3gp"),
     *(".m2ts", ".mxf", ".vob"),
