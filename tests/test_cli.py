@@ -96,7 +96,7 @@ def test_everything_at_once(transfer):
     status, out, _ = transfer(
         "--output", "o.mp4", "--compare", "--storyboard", "s.png", "--save-motion", "m.motion",
         "--start", ".2", "--end", "1", "--fps", "50", "--size", "128", "--strength", "1.5", "--smooth", ".3",
-        "--reference", "best", "--device", "cpu", "--no-audio",
+        "--reference", "best", "--device", "cpu", "--sound", "none",
     )  # fmt: skip
     assert status == 0 and "wrote o.mp4, s.png, m.motion: 40 frames of 384x128 px at 50 frames/s" in out
     assert VideoReader("o.mp4").width == 384
@@ -148,7 +148,7 @@ def test_sound_comes_along_unless_it_shall_not(transfer, data_dir, tmp_path):
             writer.write(image)
     _, out, _ = transfer("--output", "a.mp4", driver=tmp_path / "loud.mp4")
     assert "with sound" in out and VideoReader("a.mp4").has_audio
-    _, out, _ = transfer("--output", "b.mp4", "--no-audio", driver=tmp_path / "loud.mp4")
+    _, out, _ = transfer("--output", "b.mp4", "--sound", "none", driver=tmp_path / "loud.mp4")
     assert "sound" not in out and not VideoReader("b.mp4").has_audio
     for output in ("c.gif", "d.webp", "frames"):
         for more in (("--dry-run",), ()):

@@ -94,7 +94,7 @@ def test_what_holds_no_sound_says_so_and_keeps_count_and_length(inputs, tmp_path
         with Image.open(out) as image:
             lengths = [(image.seek(n), image.load(), image.info["duration"])[2] for n in range(image.n_frames)]
         assert sum(lengths) == pytest.approx(480, abs=10)
-    _, notes = made(inputs, tmp_path / f"again{suffix}", end=0.2, no_audio=True)
+    _, notes = made(inputs, tmp_path / f"again{suffix}", end=0.2, sound="none")
     assert notes == []
 
 

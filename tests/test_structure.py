@@ -15,7 +15,7 @@ FLOORS = (
     "errors config networks losses pca ema tensors media faces.geometry faces.regions jobs reports",
     "folder model portrait reference smoothing sources critics faces samples",
     "motion motion_file directions keyframes shots render data",
-    "adjust settings stage pipeline frames streaming live preview notes storyboard evaluation training "
+    "adjust settings stage moving pipeline frames streaming live preview notes storyboard evaluation training "
     "tracker_training",
     "job interpolation animation",
     "cli app",

@@ -150,13 +150,14 @@ class Ease:
                 lost = self.time - self.since
                 self.span = REST_SECONDS if self.found else float(np.clip(lost, QUICKEST_SECONDS, REST_SECONDS))
                 self.found, self.since, self.start = seen, self.time, self.last
-            share = np.float32(_smoothstep((time - self.since) / self.span))
+            share = np.float32(smoothstep((time - self.since) / self.span))
             target = values[i] if seen else np.zeros_like(values[i])
             eased[i] = target if share == 1 else self.start + share * (target - self.start)
             self.time, self.last = time, eased[i]
         return eased
 
 
-def _smoothstep(x: float) -> float:
+def smoothstep(x: float) -> float:
+    """0 up to 0, 1 from 1 on, no edge in between."""
     x = min(max(x, 0.0), 1.0)
     return x * x * (3 - 2 * x)

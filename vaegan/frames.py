@@ -21,6 +21,7 @@ class Frame:
     found: whether the driver's face was there; pose: its yaw, pitch and roll in degrees, None where it was not
     driver: what the model saw of the driver, uint8 (size, size, 3), when asked for
     notes: what this frame brought to light
+    photo: where the photo is a video, its frame, cropped alike
     """
 
     time: float
@@ -30,6 +31,7 @@ class Frame:
     pose: np.ndarray | None = None
     driver: np.ndarray | None = field(default=None, repr=False)
     notes: tuple[Note, ...] = ()
+    photo: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ STEM_BYTES = 100
 """Of each of the two names in the output's own; the whole may take 255 bytes."""
 
 
+SOUNDS = ("driver", "photo", "none")
+
+
 @dataclass(frozen=True)
 class Result:
     """What came of a transfer.
@@ -85,7 +88,9 @@ def transfer(
     refiner: str = "warp",
     face: str = "largest",
     driver_face: int | None = None,
-    no_audio: bool = False,
+    keep: str = "all",
+    loop: bool = False,
+    sound: str | None = None,
     no_label: bool = False,
     sign: str | Path | None = None,
     compare: bool = False,
@@ -103,11 +108,12 @@ def transfer(
     photo, driver: files, or names of what ships; output: None: PHOTO_DRIVER.mp4 in this folder
     model: a loaded one, a shipped name or a model folder, loaded onto `device`
     motion, reference, strength, smooth, steady, pose, expression, mouth, eyes, start, end, fps, speed, size, aspect,
-        renderer, view, refiner, face, driver_face: see `vaegan.settings.TransferSettings`; with compare, size is of
-        each picture
+        renderer, view, refiner, face, driver_face, keep, loop: see `vaegan.settings.TransferSettings`; with compare,
+        size is that of each picture
     quality: 1 to 100, of the video; no_label: leave out the words that tell who sees it that it is synthetic
     sign: a PEM file with which a manifest of the video is signed (C2PA), see `vaegan.media.provenance.signing`
-    no_audio: leave the driver's sound out; compare: write photo, driver and result side by side
+    sound: "driver", "photo" (where it is a video) or "none"; None: the driver's, else that of the photo
+    compare: write photo, driver and result side by side
     storyboard, save_motion, report: also write one picture (driver over result), the motion, a page of figures
     dry_run: check everything and say what would be done, in Result.plan
     tracker: None: the best at hand
@@ -124,6 +130,8 @@ def transfer(
         "refiner": refiner,
         "face": face,
         "driver_face": driver_face,
+        "keep": keep,
+        "loop": loop,
     }
     settings = TransferSettings(motion, reference, strength, smooth, steady, **parts, **timed, **shown)
     if compare and aspect is not None:
@@ -149,19 +157,21 @@ def transfer(
         crop_size=(size or CROP_SIZE) if compare else None,
     )
     suffix = "" if output.is_dir() else output.suffix.lower()
-    lost_sound = sound_notes(suffix, speed) if run.has_audio and not no_audio else ()
-    audio = run.has_audio and not no_audio and not lost_sound
+    sound = _sound_of(run, sound)
+    lost_sound = () if sound == "none" else sound_notes(suffix, speed if sound == "driver" else 1.0)
+    sound = "none" if lost_sound else sound
+    audio = sound != "none"
     width, height, faces = _compared(run) if compare else (run.width, run.height, run.stage.faces)
     for note in (*run.notes, *lost_sound, *quality_notes(suffix, quality)):
         on_note(note)
-    result = Result(_plan(photo, driver, files, run, f"{width}x{height}", audio), width, height, run.rate, audio)
+    result = Result(_plan(photo, driver, files, run, f"{width}x{height}", sound), width, height, run.rate, audio)
     if dry_run:
         return result
 
     board = Storyboard()
     measure = _measure(run) if report is not None else None
-    sound = {"audio_from": driver if audio else None, "audio_end": end, "audio_speed": speed}
-    how = {"quality": quality, "sign": signed, **sound}
+    heard = {"driver": {"audio_from": driver, "audio_end": end, "audio_speed": speed}, "photo": {"audio_from": photo}}
+    how = {"quality": quality, "sign": signed, **heard.get(sound, {})}
     video = ResultWriter(output, width, height, run.rate, run.model.id, faces, not no_label, **how)
     began = time.perf_counter()
     done = 0
@@ -174,7 +184,7 @@ def transfer(
     with closing(run.frames(on_read=advance)) as frames, ExitStack() as stack:
         for frame in on_screen(frames, run, on_note) if run.live else frames:
             if not video.count:
-                video.audio_start = run.began
+                video.audio_start = run.began if sound == "driver" else 0.0
                 stack.enter_context(video)
             for note in frame.notes:
                 on_note(note)
@@ -212,6 +222,16 @@ def load(model: str | Path, device: str = "auto") -> FaceModel:
     return load_model(model, device=choose_device(device))
 
 
+def _sound_of(run: Transfer, sound: str | None) -> str:
+    """Whose sound is heard, of SOUNDS. Raises UserError for another name, and for the sound of a still photo."""
+    if sound not in (None, *SOUNDS):
+        raise UserError(f"sound {sound!r} is not known: use {', '.join(SOUNDS)}")
+    if sound == "photo" and run.video is None:
+        raise UserError("a still photo has no sound: use --sound driver or none")
+    has = {"driver": run.has_audio, "photo": run.photo_has_audio}
+    return next((one for one in (has if sound is None else (sound,)) if has.get(one)), "none")
+
+
 def _compared(run: Transfer) -> tuple[int, int, list[np.ndarray]]:
     """Width and height of photo, driver where there is one, and result side by side, and the faces in the result."""
     side, count = run.stage.crop_size, 3 if run.show_driver else 2
@@ -235,9 +255,7 @@ def _check_outputs(
     )
 
 
-def _plan(
-    photo: Path, driver: Path, files: tuple[Path, ...], run: Transfer, extent: str, audio: bool
-) -> dict[str, str]:
+def _plan(photo: Path, driver: Path, files: tuple[Path, ...], run: Transfer, extent: str, sound: str) -> dict[str, str]:
     s = run.settings
     count = "an unknown number of" if run.expected is None else f"about {run.expected}"
     changes = {"strength": s.strength != 1, "smooth": s.smooth, "steady": s.steady}
@@ -248,13 +266,14 @@ def _plan(
     refined = f", refiner {s.refiner}" if run.renderer == "warp" else ""
     plan = {
         "photo": f"{photo}, {run.photo.image.shape[1]}x{run.photo.image.shape[0]} px, "
+        f"{'' if run.video is None else 'moving, '}"
         f"face {'found' if run.photo.faces == 1 else s.face + f' of {run.photo.faces}'}",
         "driver": f"{driver}, {count} frames",
         "model": f"{run.model.id}, crops of {run.model.size} px, on {run.model.device}",
         "motion": f"{s.motion}{source}{told}",
         "renderer": f"{run.renderer}{refined}, view {run.view_name}",
         "output": f"{files[0]}, {extent} px, {float(run.rate):.4g} frames/s, "
-        f"{'with the sound of the driver' if audio else 'no sound'}",
+        f"{'no sound' if sound == 'none' else f'with the sound of the {sound}'}",
         "also": ", ".join(map(str, files[1:])),
     }
     return {name: words for name, words in plan.items() if words}

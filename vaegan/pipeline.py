@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,14 @@ from vaegan.directions import directions_of, has_directions
 from vaegan.errors import UserError
 from vaegan.frames import Frame, Frames, Outcome
 from vaegan.motion import Motion, MotionRecorder, Steps
+from vaegan.moving import MovingStage, VideoPhoto, check_video, is_video, rounds
 from vaegan.notes import Note, Noticed, driver_notes, faces_notes, pose_notes, reference_notes
-from vaegan.portrait import BATCH, DriverFrame, crop_picture, parts, photo_name, read_portraits, watch
+from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portraits, watch
 from vaegan.reference import choose_reference, nearest, read_heads, shaken
 from vaegan.samples import find_driver
 from vaegan.settings import TransferSettings
 from vaegan.smoothing import sigmas
-from vaegan.sources import LiveSource, Source, open_source, prefetch, webcam_number
+from vaegan.sources import HANDED_IN_FPS, LiveSource, Source, open_source, prefetch, webcam_number
 from vaegan.stage import Stage
 from vaegan.streaming import Streaming, smoothed
 
@@ -61,8 +63,14 @@ class Transfer:
 
             tracker = FaceTracker()
         s = self.settings = settings or TransferSettings()
-        self.model, self.tracker = model, tracker
-        needed = s.parts or (s.motion == "absolute" and model.has_heads)
+        self.model, self.tracker, self.video = model, tracker, None
+        if is_video(photo):
+            timed = isinstance(driver, (str, Path, Motion))  # else its frames come at a rate of their own
+            fps = s.fps or (None if timed else HANDED_IN_FPS)
+            self.video = VideoPhoto(photo, model, tracker, s.face, fps, s.keep != "all")
+            s = self.settings = replace(s, fps=self.video.source.rate)
+        check_video(self.video, s)
+        needed = s.parts or (s.motion == "absolute" and model.has_heads) or s.keep == "pose"
         self._directions = directions_of(model) if needed or has_directions(model) else None
         opened = self._open(driver)
         if s.reference is None:
@@ -79,17 +87,23 @@ class Transfer:
             grown = float(self.rate / opened.rate) / s.speed if self._between else 1.0
             self.expected = None if opened.expected is None else max(1, round(opened.expected * grown))
         self.show_driver = show_driver and self.source is not None and (self.source.repeats or not self.reads_first)
+        if self.live and self.video is not None:
+            raise UserError("a live driver moves a still photo: name a picture with --photo")
         if self.live and (self.reads_first or isinstance(s.reference, int) or s.smooth or s.steady):
             raise UserError(
                 "a live driver is drawn as it comes: leave out --smooth, --steady, a numbered or whole --reference, "
                 "and, with a model without heads, --motion absolute"
             )
         self.keep_motion, self._streaming, self._noticed = keep_motion, None, None
-        self.photos = read_portraits(photo, model, tracker, s.face)
+        self.photos = self.video.portraits if self.video else read_portraits(photo, model, tracker, s.face)
         self.photo = self.photos[0]
         self.notes = faces_notes(photo_name(photo), self.photo.faces) if s.face == "largest" else ()
         self.notes += driver_notes(self.source, s.fps)
-        self.stage = Stage(self.photos, model, s, crop_size)
+        if self.video is None:
+            self.stage = Stage(self.photos, model, s, crop_size)
+        else:
+            self.stage = MovingStage(self.video, model, s, crop_size, self._directions)
+            self.expected = self.video.expected(self.expected, s.loop)
         self.notes += self.stage.notes
         self.renderer, self.view_name = self.stage.renderer_name, self.stage.view_name
 
@@ -129,6 +143,11 @@ class Transfer:
         return self.source is not None and self.source.has_audio
 
     @property
+    def photo_has_audio(self) -> bool:
+        """Whether the photo is a video with sound."""
+        return self.video is not None and self.video.source.has_audio
+
+    @property
     def began(self) -> float:
         """Seconds of the driver at its first frame, once that is read."""
         return getattr(self.source, "began", self.settings.start)
@@ -143,7 +162,7 @@ class Transfer:
         """Whether the whole driver is read before the first frame of the result."""
         s = self.settings
         centred = s.motion == "absolute" and self._directions is None
-        return self.given is None and (s.reference == "whole" or centred or self._between)
+        return self.given is None and (s.reference == "whole" or centred or self._between or s.loop)
 
     @property
     def _between(self) -> bool:
@@ -188,9 +207,10 @@ class Transfer:
             frames = self._from_motion(recorder.motion(), recorder)
         else:
             frames = self._as_it_comes()
+        self.stage.rewind()
         if self.live:
             return (yield from frames)
-        with closing(prefetch(frames, 2 * BATCH)) as ahead:
+        with closing(self.stage), closing(prefetch(frames, 2 * BATCH)) as ahead:
             return (yield from ahead)
 
     def _as_it_comes(self) -> Generator[Frame, None, Outcome]:
@@ -208,6 +228,8 @@ class Transfer:
                 self._make_absolute(adjust, motion)
             moved = replace(moved, found=steps.found & (not passage.rests))
             yield from self._draw(steps, *adjust(moved), iter(passage.pictures), notes)
+            if self.stage.ended:
+                break
         motion = recorder.motion() if self.keep_motion and recorder.reference_pose is not None else None
         pose = recorder.reference_pose if pose is None else pose
         return Outcome(motion, streaming.lost, pose, shaken(self.model, motion, s.smooth, s.steady))
@@ -227,8 +249,8 @@ class Transfer:
         adjust = self._adjustments()
         self._make_absolute(adjust, moved)
         with closing(self._pictures(recorder, shown)) as pictures:
-            for part in parts(len(motion)):
-                yield from self._draw(motion.steps(part), *adjust(moved.steps(part)), pictures, notes)
+            for steps, changed in rounds(motion, moved, self.stage, s.loop):
+                yield from self._draw(steps, *adjust(changed), pictures, notes)
                 notes = ()
         return Outcome(motion, motion.lost, pose, shaken(self.model, motion, s.smooth, s.steady))
 
@@ -261,7 +283,8 @@ class Transfer:
         for i, drawn in enumerate(self.stage.draw(deltas, placement)):
             found = bool(steps.found[i])
             pose = steps.pose[i] if found else None
-            yield Frame(float(steps.times[i]), drawn.crop, drawn.image, found, pose, next(pictures, None), notes)
+            seen = next(pictures, None)
+            yield Frame(float(steps.times[i]), drawn.crop, drawn.image, found, pose, seen, notes, drawn.photo)
             notes = ()
 
     def _watch(self, picture_size: int) -> Iterator[list[DriverFrame]]:
@@ -274,11 +297,12 @@ class Transfer:
         """The driver once more, for people to look at, cropped as it was before. numbers: which frames, rising."""
         if recorder is None or not self.show_driver:
             return
-        with closing(self.source.frames()) as frames:
-            counts = np.bincount(numbers)
-            for count, frame, crop in zip(counts, frames, recorder.crops(), strict=False):
-                if count:
-                    yield from [crop_picture(frame.image, crop, self.stage.crop_size)] * int(count)
+        counts = np.bincount(numbers)
+        for _ in count() if self.settings.loop else range(1):
+            with closing(self.source.frames()) as frames:
+                for times, frame, crop in zip(counts, frames, recorder.crops(), strict=False):
+                    if times:
+                        yield from [crop_picture(frame.image, crop, self.stage.crop_size)] * int(times)
 
     def _reference_notes(self, motion: Motion) -> tuple[Note, ...]:
         by_likeness = self.settings.reference in ("best", "whole")
@@ -296,7 +320,8 @@ class Transfer:
     def compare(self, frame: Frame) -> np.ndarray:
         """Crops of photo, driver (where there is one) and result side by side, uint8 (size, 2 or 3 times size, 3)."""
         driver = [] if frame.driver is None else [frame.driver]
-        return np.hstack([self.stage.photo_picture, *driver, frame.crop])
+        photo = self.stage.photo_picture if frame.photo is None else frame.photo
+        return np.hstack([photo, *driver, frame.crop])
 
 
 def choose_device(name: str) -> str:

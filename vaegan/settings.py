@@ -11,6 +11,7 @@ from vaegan.faces.choice import check_choice
 from vaegan.render.extent import parse_aspect
 
 PARTS = ("pose", "expression", "mouth", "eyes")
+KEEP = ("all", "pose", "none")
 MOST = 2.0
 """The largest factor of a part."""
 
@@ -39,6 +40,9 @@ class TransferSettings:
     refiner: of warp, a shipped name or a folder; "none": the warp as it is
     face: of the photo's: "largest", "all", a number from 1, largest first, or a place "X,Y" in px
     driver_face: who is followed: a number from 1, largest first, in the first frame with a face; None: the largest
+    keep: of a photo that is a video, what stays of its own motion: "all", "pose" or "none"; the driver's is added, with
+        "pose" its expression alone
+    loop: where photo and driver are videos, begin the shorter anew until the longer ends; else the shorter ends both
     """
 
     motion: str = "relative"
@@ -61,9 +65,13 @@ class TransferSettings:
     refiner: str = "warp"
     face: str = "largest"
     driver_face: int | None = None
+    keep: str = "all"
+    loop: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.face)
+        if self.keep not in KEEP:
+            raise UserError(f"keep {self.keep!r} is not known: use {', '.join(KEEP)}")
         if self.driver_face is not None and self.driver_face < 1:
             raise UserError(f"driver face {self.driver_face} does not exist: they are numbered by size from 1")
         if self.fps is not None:

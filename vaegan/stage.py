@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 from vaegan.notes import size_notes
 from vaegan.render import Rendered, build_group
 from vaegan.render.extent import Extent, crop_side, parse_aspect
+from vaegan.render.refiner_folder import load_refiner
 from vaegan.render.view import FullView
 
 if TYPE_CHECKING:
@@ -37,24 +39,29 @@ class Stage:
         width, height: of the images, px.
         faces: where the faces that move are in the images at rest: points (478, 2) in px, each.
         notes: on a photo that is larger than what is shown.
+        ended, passed: whether there is nothing more to draw on, and whether all has been; a still photo lasts.
 
     Raises:
         UserError: it cannot be drawn so.
     """
 
+    ended, passed = False, True
+
     def __init__(
         self, photos: list[Portrait], model: FaceModel, settings: TransferSettings, crop_size: int | None = None
     ) -> None:
         s, given, alone = settings, photos[0], crop_size is not None
+        self.model = model
         self.renderer_name = s.renderer or ("warp" if model.has_heads else "decode")
         self.view_name = s.view or ("full" if self.renderer_name == "warp" or len(photos) > 1 else "crop")
         self.crop_size = crop_size or crop_side(self.view_name, s.size, s.aspect)
         if self.view_name == "full":
             photos = _as_large_as_shown(photos, replace(s, size=None, aspect=None) if alone else s)
         self.photo = photos[0]
-        refiner = None if s.refiner == "none" else s.refiner
+        refined = self.renderer_name == "warp" and s.refiner != "none"
+        self._refiner = load_refiner(s.refiner)[0] if refined else None
         self.view, self.renderer = build_group(
-            self.renderer_name, model, photos, self.crop_size, self.view_name, refiner
+            self.renderer_name, model, photos, self.crop_size, self.view_name, self._refiner
         )
         full = isinstance(self.view, FullView)
         self.faces = [np.asarray(photo.mesh, float)[:, :2] for photo in photos]
@@ -74,6 +81,35 @@ class Stage:
         """As `vaegan.render.Renderer.render`, or of several faces as `Group.render`, one after the other."""
         for drawn in self.renderer.render(deltas, placement):
             yield drawn if self._extent is None else replace(drawn, image=self._extent.apply(drawn.image))
+
+    def rewind(self) -> None:
+        """Begin again; a still photo is where it was."""
+
+    def close(self) -> None:
+        """A still photo holds nothing open."""
+
+    def with_photos(self, photos: list[Portrait]) -> Stage:
+        """The same for faces of another picture of the same size, such as the next frame of a video."""
+        stage = copy(self)
+        stage.__dict__.pop("photo_picture", None)
+        if self.view_name == "full":
+            photos = _in_size_of(photos, self.photo.image)
+        stage.photo = photos[0]
+        stage.view, stage.renderer = build_group(
+            self.renderer_name, self.model, photos, self.crop_size, self.view_name, self._refiner
+        )
+        return stage
+
+    def at_rest(self, image: np.ndarray) -> Rendered:
+        """Another picture of the same size as it is shown where nothing in it moves."""
+        crop = self.renderer.shown.crop(image, self.crop_size)
+        if self.view_name != "full":
+            shown = crop
+        else:
+            height, width = self.view.image.shape[:2]
+            shown = np.ascontiguousarray(_shrunk(image, self.photo.image)[:height, :width])
+            crop = self.renderer.shown.crop(shown, self.crop_size)
+        return Rendered(crop, shown if self._extent is None else self._extent.apply(shown), crop)
 
     @cached_property
     def photo_picture(self) -> np.ndarray:
@@ -95,3 +131,15 @@ def _as_large_as_shown(photos: list[Portrait], settings: TransferSettings) -> li
     size = [max(2, round(side * factor)) for side in (width, height)]
     image = cv2.resize(photos[0].image, size, interpolation=cv2.INTER_AREA)
     return [photo.scaled(image) for photo in photos]
+
+
+def _in_size_of(photos: list[Portrait], picture: np.ndarray) -> list[Portrait]:
+    """Faces of one photo, that one brought to the size of a picture."""
+    image = _shrunk(photos[0].image, picture)
+    return photos if image is photos[0].image else [photo.scaled(image) for photo in photos]
+
+
+def _shrunk(image: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    if image.shape == picture.shape:
+        return image
+    return cv2.resize(image, picture.shape[1::-1], interpolation=cv2.INTER_AREA)

@@ -18,6 +18,8 @@ app = typer.Typer(pretty_exceptions_enable=False)
 MotionKind = Enum("MotionKind", {"relative": "relative", "absolute": "absolute"}, type=str)
 Renderer = Enum("Renderer", {"warp": "warp", "decode": "decode"}, type=str)
 View = Enum("View", {"full": "full", "crop": "crop"}, type=str)
+Keep = Enum("Keep", {n: n for n in ("all", "pose", "none")}, type=str)
+Sound = Enum("Sound", {n: n for n in ("driver", "photo", "none")}, type=str)
 Device = Enum("Device", {n: n for n in ("auto", "cpu", "cuda", "mps")}, type=str)
 
 
@@ -47,7 +49,9 @@ def _fps(text: str) -> Fraction:
 def transfer(
     photo: Annotated[
         str,
-        typer.Option(help="The still picture to animate; `sample` ships with the package.", rich_help_panel="Input"),
+        typer.Option(
+            help="The picture to animate, or a video; `sample` ships with the package.", rich_help_panel="Input"
+        ),
     ],
     driver: Annotated[
         str,
@@ -88,6 +92,21 @@ def transfer(
     model: Annotated[
         str, typer.Option(help="The name of a shipped model, or a model folder.", rich_help_panel="Input")
     ] = "motion64",
+    keep: Annotated[
+        Keep,
+        typer.Option(
+            help="What a video as photo keeps of its own motion; with pose the driver's expression is added, else all.",
+            rich_help_panel="Motion",
+        ),
+    ] = Keep.all,
+    loop: Annotated[
+        bool,
+        typer.Option(
+            "--loop",
+            help="With a video as photo: repeat the shorter of photo and driver, instead of ending both.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
     motion: Annotated[
         MotionKind,
         typer.Option(
@@ -206,9 +225,14 @@ def transfer(
     quality: Annotated[
         int, typer.Option(min=1, max=100, help="Of the video; less makes a smaller file.", rich_help_panel="Output")
     ] = 80,
-    no_audio: Annotated[
-        bool, typer.Option("--no-audio", help="Leave out the driver's sound.", rich_help_panel="Output")
-    ] = False,
+    sound: Annotated[
+        Sound | None,
+        typer.Option(
+            help="Whose sound is heard.",
+            show_default="the driver's, else that of a video as photo",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     no_label: Annotated[
         bool,
         typer.Option("--no-label", help="Leave out the words `AI-generated` in a corner.", rich_help_panel="Output"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaegan.errors import UserError
@@ -11,6 +12,7 @@ from vaegan.render.view import CropView, View, build_view
 if TYPE_CHECKING:
     from vaegan.model import FaceModel
     from vaegan.portrait import Portrait
+    from vaegan.render.refiner import Refiner
 
 __all__ = ["RENDERERS", "Group", "Rendered", "Renderer", "build_group", "build_renderer"]
 
@@ -18,12 +20,17 @@ RENDERERS = ("warp", "decode")
 
 
 def build_renderer(
-    name: str, model: FaceModel, portrait: Portrait, size: int, view: View | None = None, refiner: str | None = "warp"
+    name: str,
+    model: FaceModel,
+    portrait: Portrait,
+    size: int,
+    view: View | None = None,
+    refiner: str | Refiner | None = "warp",
 ) -> Renderer:
     """The renderer of that name for a photo. Raises UserError.
 
     size: side of the crops in px; view: what of them is shown, None: the crop alone
-    refiner: of `warp`, a shipped name or a folder; None: the warp as it is
+    refiner: of `warp`, loaded, a shipped name or a folder; None: the warp as it is
     """
     view = view or CropView(size)
     if name == "decode":
@@ -36,12 +43,13 @@ def build_renderer(
 
         if not model.has_heads:
             raise UserError(f"model {model.name} cannot move a mesh: use motion64, or --renderer decode")
-        return Warp(model, portrait, None if refiner is None else load_refiner(refiner)[0], size, view)
+        refiner = load_refiner(refiner)[0] if isinstance(refiner, (str, Path)) else refiner
+        return Warp(model, portrait, refiner, size, view)
     raise UserError(f"renderer {name!r} is not known: use {' or '.join(RENDERERS)}")
 
 
 def build_group(
-    name: str, model: FaceModel, portraits: list[Portrait], size: int, view: str, refiner: str | None = "warp"
+    name: str, model: FaceModel, portraits: list[Portrait], size: int, view: str, refiner: str | Refiner | None = "warp"
 ) -> tuple[View, Renderer | Group]:
     """The view of that name, and the renderer of one face of a photo, or of several at once; see `build_renderer`."""
     if len(portraits) > 1 and view != "full":

@@ -16,10 +16,14 @@ Face = TypeVar("Face")
 
 @dataclass(frozen=True)
 class Rendered:
-    """One frame: `crop`, uint8 (S, S, 3), is measured; `image`, uint8 (H, W, 3), is written."""
+    """One frame: `crop`, uint8 (S, S, 3), is measured; `image`, uint8 (H, W, 3), is written.
+
+    photo: the crop of a photo that is a video before it was moved, uint8 (S, S, 3)
+    """
 
     crop: np.ndarray = field(repr=False)
     image: np.ndarray = field(repr=False)
+    photo: np.ndarray | None = field(default=None, repr=False)
 
 
 class Renderer(Protocol[Face]):
