@@ -11,8 +11,10 @@ import csv
 import hashlib
 import io
 import os
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,10 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 STEPS = 16384
 """Codes per side of the crop: int16 reaches two sides to either side of the crop's corner."""
+
+DAMAGED = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, struct.error, zlib.error)
+DAMAGED += (zipfile.BadZipFile,)
+"""What numpy and zipfile raise for an .npz file with bytes flipped or missing."""
 
 Columns = dict[str, str]
 """A line of index.csv."""
@@ -66,6 +72,8 @@ def index_lines(place: str | os.PathLike, split: str | None = None, min_cover: f
             if lacking:
                 raise ValueError(f"it lacks the column {lacking[0]}")
             for line in reader:
+                if not all(line[name] and "\0" not in line[name] for name in NEEDED):
+                    raise ValueError(f"line {reader.line_num} lacks a key, a split or a shard")
                 if split in (None, line["split"]) and float(line.get("cover") or 1) >= min_cover:
                     yield line
     except (OSError, ValueError, csv.Error) as error:
@@ -236,7 +244,7 @@ def read_labels(folder: Path, keys: list[str] | None = None) -> Labels | None:
             names, code, shapes = file["key"], file["mesh_code"], file["blendshapes"]
             mean, basis = file["mesh_mean"], file["mesh_basis"]
             inside = file.get("inside")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise UserError(f"{path} is not a label file ({error}): copy or prepare the data set again") from error
     if keys is not None:
         row = {name: i for i, name in enumerate(names.tolist())}

@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vaegan.data.format import DAMAGED
 from vaegan.errors import UserError
 from vaegan.faces.geometry import CropTransform
 
@@ -99,7 +100,7 @@ def read_pack(
                 names = sorted(name.removeprefix("clips/").removesuffix(".npz") for name in labels)
                 jobs = [(content, name, code, split, frames, every) for name in names]
                 clips += [clip for clip in threads.map(_clip, jobs[: limit // 20 or None]) if clip is not None]
-            except (OSError, KeyError, ValueError, tarfile.TarError, cv2.error) as error:
+            except (*DAMAGED, tarfile.TarError, cv2.error) as error:
                 raise UserError(f"{part} is damaged ({error}): pack it again, or copy it again") from error
     rows = stills + clips
     if not rows:
