@@ -15,7 +15,7 @@ import numpy as np
 from vaegan import __version__
 from vaegan.errors import UserError
 from vaegan.media.container import open_media
-from vaegan.media.files import input_file, reason
+from vaegan.media.files import atomic_path, input_file, reason
 from vaegan.media.images import encode_image, frame_files, image_info
 from vaegan.media.statement import TRAINED_MEDIA
 
@@ -82,13 +82,8 @@ def signing(credentials: str | os.PathLike, output: str | os.PathLike, comment: 
 
     def sign(path: Path) -> None:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            signed = file.with_name(f"{file.stem}-signed{file.suffix}")
-            try:
-                with file.open("rb") as source, signed.open("w+b") as target:
-                    sign_bytes(file.suffix.lower().removeprefix("."), source, target)
-                os.replace(signed, file)
-            finally:
-                signed.unlink(missing_ok=True)
+            with atomic_path(file) as signed, file.open("rb") as source, signed.open("w+b") as target:
+                sign_bytes(file.suffix.lower().removeprefix("."), source, target)
 
     sign_bytes("image/png", io.BytesIO(encode_image(np.zeros((1, 1, 3), np.uint8))), io.BytesIO())
     return sign
