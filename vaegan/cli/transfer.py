@@ -166,7 +166,7 @@ def transfer(
     view: Annotated[
         View | None,
         typer.Option(
-            help="full: the whole photo at its own size; crop: the face alone, at --size.",
+            help="full: the whole photo; crop: the face alone.",
             show_default="full with warp",
             rich_help_panel="Picture",
         ),
