@@ -132,6 +132,15 @@ def test_a_face_smaller_than_the_view_and_at_the_edge_of_the_photo_works(model, 
     assert frame.image.shape == (small.shape[0] // 2 * 2, small.shape[1] // 2 * 2, 3)
 
 
+def test_a_head_that_rises_leaves_the_lower_edge_of_the_photo_where_it_is(model, portrait):
+    y, side = mesh_box(portrait.mesh)[1:]
+    bust = read_portrait(portrait.image[: round(y + 0.8 * side)], model, FaceTracker("own"))
+    image = render(model, bust, place=np.array([[0.0, -0.3, 0.0, 0.0]], np.float32)).image
+    still = bust.image[: image.shape[0], : image.shape[1]].astype(int)
+    change = np.abs(image - still).mean((1, 2))
+    assert change[-3:].max() < 1 < change[round(y)]
+
+
 def test_a_model_without_heads_is_refused(tmp_path, portrait):
     with pytest.raises(UserError, match="decode"):
         build_renderer("warp", load_model(save_tiny_model(tmp_path / "plain")), portrait, 256)

@@ -36,23 +36,22 @@ class Surroundings:
     @classmethod
     def of_photo(cls, photo: np.ndarray, region: CropTransform) -> Surroundings:
         """Of the whole photo. region: the view of its face, upright."""
-        image, rows = _with_sky(photo, region)
-        return cls(image, np.array([0, rows]), np.array([[0, -rows], photo.shape[1::-1]]))
+        image, origin = _continued(photo, region)
+        return cls(image, origin, np.stack([-origin, np.array(image.shape[1::-1]) - origin]))
 
     @classmethod
     def of_view(cls, photo: np.ndarray, region: CropTransform, size: int) -> Surroundings:
-        """Of the view alone, (size, size); what lies beyond the photo is its mirror image."""
-        photo, rows = _with_sky(photo, region)
-        corner = np.array([region.cx, region.cy + rows]) - AROUND * region.side / 2
-        wide = CropTransform(region.cx, region.cy + rows, AROUND * region.side)
+        """Of the view alone, (size, size); what lies below the photo is its mirror image."""
+        photo, origin = _continued(photo, region)
+        wide = CropTransform(region.cx + origin[0], region.cy + origin[1], AROUND * region.side)
         image = wide.crop(photo, round(AROUND * size))
-        side, scale = len(image), size / region.side
-        low = np.clip(np.ceil(-corner * scale), 0, side - 1).astype(int)
+        corner, scale = np.array([wide.cx, wide.cy]) - wide.side / 2, size / region.side
+        low = np.clip(np.ceil(-corner * scale), 0, len(image) - 1).astype(int)
         high = np.floor((np.array(photo.shape[1::-1]) - corner) * scale)
-        high = np.clip(high, low + 1, side).astype(int)
-        beyond = (low[1], side - high[1], low[0], side - high[0])
+        high = np.clip(high, low + 1, len(image)).astype(int)
+        beyond = (low[1], len(image) - high[1], low[0], len(image) - high[0])
         image = cv2.copyMakeBorder(image[low[1] : high[1], low[0] : high[0]], *beyond, cv2.BORDER_REFLECT_101)
-        origin = np.full(2, (side - size) // 2)
+        origin = np.full(2, (len(image) - size) // 2)
         return cls(image, origin, np.stack([low, high]) - origin)
 
     def yielding(self, movement: np.ndarray, px: np.ndarray) -> np.ndarray:
@@ -62,22 +61,36 @@ class Surroundings:
         return np.clip(movement, -YIELD * np.maximum(px - low, 0), YIELD * np.maximum(high - px, 0))
 
 
-def _with_sky(photo: np.ndarray, region: CropTransform) -> tuple[np.ndarray, int]:
-    """The photo, continued upwards for a head that sinks, and by how many rows.
+def _continued(photo: np.ndarray, region: CropTransform) -> tuple[np.ndarray, np.ndarray]:
+    """The photo, continued beyond its upper edge and its sides as far as a head may take it in, and its origin in that.
 
-    Its first row is repeated, ever softer, and a head that it cuts gives way to what is beside it.
+    Not below: there the body is cut, and stays where it is.
     """
-    rows = round(region.side - region.cy)
-    if rows <= 0:
-        return photo, 0
-    width, box = photo.shape[1], region.side / 2
-    top = photo[: max(1, round(0.01 * box))].mean(0, dtype=np.float32)[None]  # (1, W, 3)
-    near, far = (cv2.blur(top, (max(1, round(x * box)), 1), borderType=cv2.BORDER_REPLICATE) for x in (0.05, 0.4))
-    left, right = (int(np.clip(region.cx + side * HEAD_RADIUS * box, 0, width - 1)) for side in (-1, 1))
-    left, right = (right, right) if left == 0 else (left, left if right == width - 1 else right)
-    inside = np.clip((np.arange(width) - left) / max(1, right - left), 0, 1)[:, None]
-    beside = np.where((inside > 0) & (inside < 1), far[0, left] + inside * (far[0, right] - far[0, left]), far[0])
+    x, y, far, width = region.cx, region.cy, region.side, photo.shape[1]
+    left, right, top = (max(0, round(far - distance)) for distance in (x, width - x, y))
+    photo = _above(photo, top, region.side / 2, x)
+    sides = photo.swapaxes(0, 1)
+    sides = _above(_above(sides, left, region.side / 2)[::-1], right, region.side / 2)[::-1]
+    return np.ascontiguousarray(sides.swapaxes(0, 1)), np.array([left, top])
+
+
+def _above(photo: np.ndarray, rows: int, box: float, head: float | None = None) -> np.ndarray:
+    """The photo with `rows` more above it: its first row, ever softer.
+
+    box: side of the mesh box; head: x of a head that gives way to what is beside it, should that row cut it
+    """
+    if not rows:
+        return photo
+    width = photo.shape[1]
+    row = photo[: max(1, round(0.01 * box))].mean(0, dtype=np.float32)[None]  # (1, W, 3)
+    near, far = (cv2.blur(row, (max(1, round(x * box)), 1), borderType=cv2.BORDER_REPLICATE) for x in (0.05, 0.4))
+    if head is not None:
+        left, right = (int(np.clip(head + side * HEAD_RADIUS * box, 0, width - 1)) for side in (-1, 1))
+        left, right = (right, right) if left == 0 else (left, left if right == width - 1 else right)
+        inside = np.clip((np.arange(width) - left) / max(1, right - left), 0, 1)[:, None]
+        beside = far[0, left] + inside * (far[0, right] - far[0, left])
+        far = np.where((inside > 0) & (inside < 1), beside, far)
     distance = (np.arange(rows, 0, -1) / box)[:, None, None]
     soft, gone = (np.clip(distance / reach, 0, 1) ** 2 for reach in (SOFT, GONE))
-    sky = (top + soft * (near - top)) * (1 - gone) + gone * beside
-    return np.concatenate([np.rint(sky).astype(np.uint8), photo]), rows
+    more = (row + soft * (near - row)) * (1 - gone) + gone * far
+    return np.concatenate([np.rint(more).astype(np.uint8), photo])
