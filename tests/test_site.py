@@ -18,6 +18,7 @@ def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(ROOT / "docs", folder / "docs")
     shutil.copy(ROOT / "mkdocs.yml", folder)
+    (folder / ".ci").symlink_to(ROOT / ".ci")
     (folder / "vaegan").symlink_to(ROOT / "vaegan")  # mkdocstrings reads the docstrings
     call = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
     built = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300)
