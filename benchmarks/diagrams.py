@@ -63,7 +63,7 @@ class Sheet:
         self.text((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.14, words, size=7)
 
     def save(self, path: Path) -> None:
-        self.figure.savefig(path, facecolor="white", metadata={"Date": None} if path.suffix == ".svg" else None)
+        self.figure.savefig(path, facecolor="white", dpi=200, pil_kwargs={"quality": 90})
         plt.close(self.figure)
         print(path)
 
@@ -183,8 +183,8 @@ def main() -> None:
     portraits = {model.name: vaegan.read_portrait("sample", model, tracker) for model in (vae, gan, mover)}
     crop = portraits["paper-vae"].picture(128)
     soft, sharp = (faces(model, portraits[model.name].z[None])[0] for model in (vae, gan))
-    draw_vae(output / "vae.svg", crop, soft)
-    draw_vaegan(output / "vaegan.svg", crop, soft, sharp)
+    draw_vae(output / "vae.webp", crop, soft)
+    draw_vaegan(output / "vaegan.webp", crop, soft, sharp)
 
     # A driver who does not exist, moved by a motion that ships.
     torch.manual_seed(0)
@@ -195,14 +195,14 @@ def main() -> None:
     some = [0, 20, 40, int(far), len(motion) - 10]
     relative = motion.deltas - motion.deltas[0]
     results = faces(mover, portraits["motion64"].z + relative[some])
-    draw_transfer(output / "transfer.svg", [driver[k] for k in some], portraits["motion64"].picture(128), results)
+    draw_transfer(output / "transfer.webp", [driver[k] for k in some], portraits["motion64"].picture(128), results)
 
     moved = list(vaegan.animate("sample", motion, mover, tracker, view="crop"))
     with torch.inference_mode():
         z = torch.from_numpy(portraits["motion64"].z)
         deltas = torch.from_numpy(np.stack([0 * motion.deltas[far], motion.deltas[far]]))
         start, end = mover.heads(z + deltas)[0][:, :, :2].numpy()
-    draw_warp(output / "warp.svg", moved[motion.reference], start, end, moved[far])
+    draw_warp(output / "warp.webp", moved[motion.reference], start, end, moved[far])
 
     shown = {
         "talking": {"driver": "talking"},
