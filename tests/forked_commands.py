@@ -1,10 +1,13 @@
 """Runs commands one after another, each in a fork of one warm process: a line of JSON in, a line of JSON out.
 
-A command may take `LIMIT` seconds and is told of, not waited for, beyond them. Run as a program of its own, because
-what is forked must not have threads.
+An accident can be made to happen on the way. A command may take `LIMIT` seconds and is told of, not waited for, beyond
+them. Run as a program of its own, because what is forked must not have threads.
 """
 
+import errno
+import importlib
 import io
+import itertools
 import json
 import os
 import signal
@@ -32,6 +35,30 @@ def commands():
     from vaegan.job import transfer as _job  # noqa: F401
 
     return {"transfer": transfer, "vaegan": vaegan}
+
+
+def befall(accident: str, place: str, call: int, victim: str) -> None:
+    """Let `accident` happen at the `call`-th call of `place`, "module:Class.method".
+
+    accident: "kill" (-9), "interrupt" (Ctrl-C), "full" (a disk) or "vanish" (the file `victim`).
+    """
+    module, _, name = place.partition(":")
+    owner, method = getattr(importlib.import_module(module), name.split(".")[0]), name.split(".")[1]
+    original, calls = getattr(owner, method), itertools.count(1)
+
+    def struck(*args, **kwargs):
+        if next(calls) == call:
+            if accident == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif accident == "interrupt":
+                os.kill(os.getpid(), signal.SIGINT)
+            elif accident == "full":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            else:
+                os.unlink(victim)
+        return original(*args, **kwargs)
+
+    setattr(owner, method, struck)
 
 
 def run(main, words: list[str], said: str) -> None:
@@ -66,6 +93,9 @@ def serve() -> None:
         child = os.fork()
         if child == 0:
             os.chdir(asked["folder"])
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if asked["accident"]:
+                befall(*asked["accident"])
             run(mains[asked["words"][0]], asked["words"], asked["said"])
         hung = False
         while True:

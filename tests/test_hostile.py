@@ -10,16 +10,19 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from media_clips import make_clip
 from PIL import Image
 
 from vaegan.data import format as sets
-from vaegan.media import VideoWriter, encode_image, read_image, write_image
+from vaegan.media import VideoWriter, encode_image, files, read_image, write_image
 from vaegan.model import FaceModel, Framing
 from vaegan.networks import VAE
 from vaegan.samples import find_photo
@@ -96,9 +99,10 @@ class _Commands:
         self.process = subprocess.Popen(program, **pipes)
         assert self.process.stdout.readline() == "ready\n"
 
-    def run(self, folder: Path, words: list[str]) -> dict:
+    def run(self, folder: Path, words: list[str], accident: list | None = None) -> dict:
+        """accident: of `forked_commands.befall`."""
         said = folder.parent / f"{folder.name}.said"
-        asked = {"folder": str(folder), "words": words, "said": str(said)}
+        asked = {"folder": str(folder), "words": words, "said": str(said), "accident": accident}
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline()) | {"said": said.read_text(errors="replace")}
@@ -200,3 +204,54 @@ def test_the_files_work_before_they_are_damaged(sound, commands, tmp_path):
         shutil.copytree(sound, folder, ignore=shutil.ignore_patterns("out.mp4"))
         done = commands.run(folder, list(words))
         assert done["status"] == 0, (words, done)
+
+
+STAGES = {
+    "read": ("vaegan.media.reader:_File.rgb", 3),
+    "track": ("vaegan.faces.tracker:FaceTracker._near", 3),
+    "render": ("vaegan.render.decode:Decode.render", 1),
+    "write": ("vaegan.media.writer:VideoWriter.write", 3),
+    "sound": ("vaegan.media.sound:Sound.finish", 1),
+    "mux": ("vaegan.media.writer:_Muxed.finish", 1),
+}
+
+
+@pytest.fixture
+def talk(sound, tmp_path):
+    """A folder with a photo, a tiny model, and a driver of twelve frames that has sound."""
+    folder = tmp_path / "talk"
+    shutil.copytree(sound / "model", folder / "model")
+    shutil.copy(sound / "photo.png", folder)
+    noise = make_clip(tmp_path / "noise.mp4", [Fraction(i, 10) for i in range(12)], 10, sound="aac")
+    with VideoWriter(folder / "driver.mp4", 128, 128, 10, audio_from=noise) as video:
+        for step in range(12):
+            video.write(np.roll(read_image(folder / "photo.png"), step, 1))
+    return folder
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_accident_at_any_stage_leaves_no_half_file_and_nothing_after_the_next_run(stage, commands, talk):
+    place, call = STAGES[stage]
+    words = ["transfer", "--photo", "photo.png", "--driver", "driver.mp4", "--output", "out.mp4"]
+    words += ["--model", "model", "--size", "96"]
+    there = {"photo.png", "driver.mp4", "model"}
+    for accident, status in {"kill": {-9}, "interrupt": {130}, "full": {1}, "vanish": {0, 1}}.items():
+        if accident == "full" and stage in ("read", "track", "render"):
+            continue  # nothing is written there
+        copy = talk.with_name(f"{stage}-{accident}")
+        shutil.copytree(talk, copy)
+        done = commands.run(copy, words, [accident, place, call, "driver.mp4"])
+        left = {path.name for path in copy.iterdir()}
+        assert done["status"] in status and not done["hung"], (accident, done)
+        assert "Traceback" not in done["said"], (accident, done)
+        assert done["said"].count("error: ") == (done["status"] == 1), (accident, done)
+        if done["status"]:
+            assert "out.mp4" not in left, accident
+        if accident != "kill":
+            assert left <= {*there, "out.mp4"}, (accident, left)
+        if accident == "vanish":
+            shutil.copy(talk / "driver.mp4", copy)
+        time.sleep(files.YOUNG if accident == "kill" else 0)
+        again = commands.run(copy, words)
+        assert again["status"] == 0, (accident, again)
+        assert {path.name for path in copy.iterdir()} == {*there, "out.mp4"}

@@ -2,16 +2,26 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 from vaegan.errors import UserError
 
 # What a full disk, quota or file-size limit, a vanished share or a read-only file system answers to a write.
 _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
+
+YOUNG = 1.0
+"""Seconds for which a temporary file that nobody has locked may still be about to be."""
 
 
 def user_cache() -> Path:
@@ -90,6 +100,8 @@ def atomic_path(path: str | os.PathLike, *, folder: bool = False, dry_run: bool 
     """Yield a temporary path beside `path`, with the same ending, which becomes `path` when the block succeeds.
 
     After any exception, `KeyboardInterrupt` included, the temporary file is gone and `path` is what it was before.
+    What a killed process has left for the same `path` is taken away first: temporary files are locked while they are
+    written, and those of the dead no longer are.
 
     Args:
         path: the file to be made; an existing file is replaced.
@@ -114,10 +126,13 @@ def atomic_path(path: str | os.PathLike, *, folder: bool = False, dry_run: bool 
         raise UserError(f"{path} is a folder; name a file to write in it")
     if target.is_dir() and any(target.iterdir()):
         raise UserError(f"{path} is a folder with files in it; name a new or an empty one")
+    _clear(target)
     temporary = target.with_name(f".{target.stem[:20]}.{secrets.token_hex(4)}{target.suffix}")
+    lock = None
     try:
         try:
             temporary.mkdir() if folder else temporary.touch(exist_ok=False)
+            lock = _locked(temporary)
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot write in {parent}: {reason(error)}; choose another output") from error
         yield temporary
@@ -130,10 +145,50 @@ def atomic_path(path: str | os.PathLike, *, folder: bool = False, dry_run: bool 
             raise
         raise UserError(f"{path} could not be written: {reason(error)}; make room or choose another disk") from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds a lock on `path` until it is closed, or its process dies.
+
+    None where the system has no locks. Raises BlockingIOError when somebody else holds it.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return descriptor
+
+
+def _clear(target: Path) -> None:
+    """Take away the temporary files of killed processes that were making `target`."""
+    ours = re.compile(re.escape(f".{target.stem[:20]}.") + "[0-9a-f]{8}" + re.escape(target.suffix))
+    try:
+        left = [entry for entry in target.parent.iterdir() if ours.fullmatch(entry.name)]
+    except OSError:
+        return
+    for path in left:
+        with suppress(OSError):
+            lock = _locked(path)
+            if lock is not None:
+                if time.time() - path.stat().st_mtime > YOUNG:
+                    _remove(path)
+                os.close(lock)
 
 
 def reason(error: BaseException) -> str:
