@@ -1,6 +1,6 @@
 """Training: `python train.py model=vaegan` (what can be set: `python train.py --help`)."""
 
-from vaegan.training.run import main
+from vaegan.training.command import main
 
 if __name__ == "__main__":
     main()

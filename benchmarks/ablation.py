@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 from hydra import compose, initialize_config_dir
 
+from vaegan.config import CONF
 from vaegan.data import pack_data
 from vaegan.evaluation.embedders import Dlib
 from vaegan.evaluation.observer import Observer
 from vaegan.model import load_model
 from vaegan.motion import delta
 from vaegan.tensors import to_float, to_uint8
-from vaegan.training.run import CONF, train
+from vaegan.training.run import train
 
 SMALL = [
     "model=motion64",

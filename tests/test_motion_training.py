@@ -6,6 +6,7 @@ import torch
 from host_calls import host_calls
 from hydra import compose, initialize_config_dir
 
+from vaegan.config import CONF
 from vaegan.data.pack import Pack
 from vaegan.data.pack_data import PackData
 from vaegan.errors import UserError
@@ -14,7 +15,7 @@ from vaegan.faces.weights import find_weights
 from vaegan.model import load_model
 from vaegan.training.following import following
 from vaegan.training.motion import MotionAutoencoder
-from vaegan.training.run import CONF, train
+from vaegan.training.run import train
 
 NETWORKS = [
     "model.networks.hidden=32",

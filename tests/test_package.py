@@ -66,7 +66,7 @@ def test_shipped_weights_are_small(wheel):
 
 def test_an_installed_package_finds_its_configuration(wheel, tmp_path):
     wheel.extractall(tmp_path / "site")
-    code = "from vaegan.training import run; print(run.CONF); run.main()"
+    code = "from vaegan.training import command; print(command.CONF); command.main()"
     ended = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, "experiment=paper_vaegan", "print_config=true"],
         cwd=tmp_path,

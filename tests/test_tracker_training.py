@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tiny_runs import offline
 
 import vaegan.tracker_training.data as training_data
+from vaegan.config import CONF
 from vaegan.errors import UserError
 from vaegan.faces import networks
 from vaegan.faces.backend import Face
@@ -24,7 +25,7 @@ from vaegan.faces.own import OwnBackend
 from vaegan.tracker_training.groups import HELD_OUT
 from vaegan.tracker_training.presence import fit_presence_head
 from vaegan.tracker_training.samples import fit_mesh_model, upright
-from vaegan.training.run import CONF, train
+from vaegan.training.run import train
 
 LANDMARKER = {
     "size": 32,

@@ -4,6 +4,7 @@ import inspect
 import logging
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -11,6 +12,10 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from vaegan.errors import UserError
+
+_PACKAGE = Path(__file__).resolve().parent
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+"""Where the configurations of trainings lie: in the package as it is installed, beside it in a checkout."""
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs what becomes one line here
 

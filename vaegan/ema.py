@@ -13,7 +13,7 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     The decay of step n is min(decay, (1 + n) / (10 + n)), as in TensorFlow's ExponentialMovingAverage: a short run
     does not drag its random start along.
     """
-    return AveragedModel(network, multi_avg_fn=_update(decay), use_buffers=True)
+    return AveragedModel(network, multi_avg_fn=_update(decay), use_buffers=True).requires_grad_(False)
 
 
 def _update(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:

@@ -4,6 +4,8 @@ One scale for all: a term is summed over what one picture has (pixels, latent nu
 so that its value does not depend on the batch; weights stand in conf/.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -160,16 +162,20 @@ def r1_penalty(real_logits: Tensor, crops: Tensor) -> Tensor:
     return 0.5 * gradient.square().sum() / len(crops)
 
 
-def feature_matching(fake: list[Tensor], real: list[Tensor]) -> Tensor:
+def feature_matching(
+    fake: list[Tensor], real: list[Tensor], over_processes: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """sum_layers mean |f_l(fake) - f_l(real)| / mean |f_l(real)|: D's own measure of likeness.
 
     After the learned similarity of Larsen et al. 2016 (eq. 7); absolute differences, each layer relative to its own
     size, so that the weight keeps its meaning while D's features grow. real is not differentiated.
+    over_processes: means of what several processes hold, so that the size is that of all their pictures.
     """
     total = fake[0].new_zeros((), dtype=torch.float32)
     for f, r in zip(fake, real, strict=True):
         f, r = f.movedim(1, -1), r.detach().movedim(1, -1)  # keeps the gradient in the memory order of f, channels last
         distance, size = (f - r).abs().mean(dtype=torch.float32), r.abs().mean(dtype=torch.float32)
+        size = size if over_processes is None else over_processes(size)
         total = total + distance / size.clamp_min(1e-6)
     return total
 

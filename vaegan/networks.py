@@ -6,6 +6,8 @@ channels of every layer carry the picture at half size, the convolutions add to 
 can be written into the linear layers at the start (vaegan.training.pca_start), and training goes on from there.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -177,10 +179,15 @@ class VAE(nn.Module):
         self.encoder = Encoder(size, encoder_widths, encoder_strides, hidden, latent)
         self.decoder = Decoder(size, decoder_widths, decoder_strides, hidden, latent)
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """crops: (N, 3, S, S) in [0, 1] -> logits of the crop drawn from z ~ N(mu, exp(logvar)), mu, logvar."""
+    def forward(
+        self, crops: Tensor, noise: Callable[[Tensor], Tensor] = torch.randn_like
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """crops: (N, 3, S, S) in [0, 1] -> logits of the crop drawn from z ~ N(mu, exp(logvar)), mu, logvar.
+
+        noise: gives normal noise of the shape of mu.
+        """
         mu, logvar = self.encoder(crops)
-        z = mu + torch.randn_like(mu) * (0.5 * logvar).exp()
+        z = mu + noise(mu) * (0.5 * logvar).exp()
         return self.decoder(z), mu, logvar
 
 

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import sys
 import warnings
 
 import typer
 
-from vaegan.errors import UserError
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-REFUSED = (
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENOENT,
-    errno.EMFILE,
-    errno.ENAMETOOLONG,
-)
+from vaegan.errors import told
 
 
 def run(app: typer.Typer) -> None:
@@ -30,23 +17,15 @@ def run(app: typer.Typer) -> None:
     logging.lastResort.setFormatter(logging.Formatter("note: %(message)s"))  # the handler of who configures none
     try:
         app()
-    except UserError as error:
-        _fail(str(error))
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        if error.errno in FULL:
-            _fail(f"{where}could not write ({error.strerror}): free some space, or write elsewhere; nothing was kept")
-        if error.errno in REFUSED:
-            _fail(f"{where}{error.strerror}: check the path and its permissions")
-        raise
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        line = told(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     print(f"warning: {message}", file=sys.stderr)
-
-
-def _fail(message: str) -> None:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(1)

@@ -95,10 +95,11 @@ class CropBatches(Batches):
 
     def __iter__(self) -> Iterator[Tensor]:
         order, turned = self._order()
-        share = np.arange(len(order))[self.rank :: self.world]
+        step = self.batch * self.world
         for i in range(len(self)):
-            places = share[i * self.batch : (i + 1) * self.batch]
+            places = np.arange(i * step, min((i + 1) * step, len(order)))  # of all processes
             places = places[np.argsort(order[places], kind="stable")]  # neighbours on disk are read together
+            places = places[self.rank :: self.world]
             crops, flipped = self._gather(order[places]), turned[places]
             crops[flipped] = mirrored(crops[flipped])
             batch = to_float(crops)

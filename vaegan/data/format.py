@@ -83,7 +83,7 @@ def index_lines(place: str | os.PathLike, split: str | None = None, min_cover: f
 def read_index(folder: Path, split: str | None, min_cover: float = 0.0) -> list[Entry]:
     """The entries of one split (None: of all) in index order; without index.csv every image below the folder.
 
-    A folder without an index is split by the name of the file: one in twenty goes to "val".
+    A folder without an index is split by the name of the file: one in twenty goes to "val", at least one of several.
 
     Raises:
         UserError: no pictures, or an index that lacks columns.
@@ -99,12 +99,19 @@ def read_index(folder: Path, split: str | None, min_cover: float = 0.0) -> list[
     return entries
 
 
-def _plain_folder(folder: Path) -> Iterator[Entry]:
+def _plain_folder(folder: Path) -> list[Entry]:
+    """The pictures below a folder; hidden files and folders are left out (macOS puts ._NAME.jpg beside NAME.jpg)."""
+    names = []
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            name = path.relative_to(folder).as_posix()
-            val = hashlib.sha256(name.encode()).digest()[0] < 13
-            yield Entry(name, "val" if val else "train", name, {})
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
+            names.append(name.as_posix())
+    digests = {name: hashlib.sha256(name.encode()).digest() for name in names}
+    held = {name for name in names if digests[name][0] < 13}
+    if not held and len(names) > 1:
+        held = {min(names, key=digests.__getitem__)}
+    return [Entry(name, "val" if name in held else "train", name, {}) for name in names]
 
 
 def write_index(path: Path, lines: Iterable[Mapping[str, object]]) -> None:

@@ -17,7 +17,12 @@ class TrainingData(pl.LightningDataModule):
 
     Attributes, after `setup`:
         train, val: `Batches`. source: what the data is called in model cards and records.
+
+    Attributes that a training sets before: processes, process: how many share an epoch, and which this is. least:
+        training pictures without which it cannot start.
     """
+
+    processes, process, least = 1, 0, 0
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -36,10 +41,10 @@ class TrainingData(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.train is None:
             self.read()
+            self.train.rank, self.train.world = self.process, self.processes
 
     def train_dataloader(self) -> Batches:
         if self.trainer is not None:
-            self.train.rank, self.train.world = self.trainer.global_rank, self.trainer.world_size
             self.train.set_epoch(self.trainer.current_epoch)
         return self.train
 
@@ -63,6 +68,27 @@ class FaceData(TrainingData):
     """Train on at most this many, always the same ones; 0 = all."""
     seed: int
     """Of order, flips and augmentation."""
+
+    def check_counts(self, train: int, val: int) -> None:
+        """Raises UserError where so many pictures to train on and to validate with are too few."""
+        step, used = self.batch * self.processes, min(train, self.limit or train)
+        if not train or not val:
+            raise UserError(
+                f"{self.source} has {train + val} to learn from, {train} to train on and {val} to validate with: "
+                "one picture of each is needed at least"
+            )
+        if train < self.least:
+            raise UserError(
+                f"a start from a PCA needs {self.least} training pictures, {self.source} has {train}: "
+                "start at random with model.pca_start=false"
+            )
+        if used < step:
+            each = f"{self.batch} for each of {self.processes} processes" if self.processes > 1 else f"{self.batch}"
+            limited = f" (data.limit={self.limit})" if used < train else ""
+            raise UserError(
+                f"{self.source} has {used} training pictures{limited}, fewer than one batch of {each}: "
+                f"data.batch={max(1, used // self.processes)} or less"
+            )
 
     def facts(self) -> dict[str, Any]:
         train, val = self.train, self.val.crops
@@ -93,8 +119,7 @@ class CachedData(FaceData):
 
     def crop_batches(self, train: np.ndarray, val: np.ndarray, **drawing: Any) -> None:
         """Set `train` and `val` to batches of uint8 (N, S, S, 3); `drawing`: further arguments of `CropBatches`."""
-        if len(train) < self.batch:
-            raise UserError(f"{self.source} has {len(train)} training pictures, fewer than one batch of {self.batch}")
+        self.check_counts(len(train), len(val))
         drawing |= {"flip": self.flip, "seed": self.seed, "augment": self.changes}
         self.train = CropBatches(train, self.batch, shuffle=True, limit=self.limit, **drawing)
         self.val = CropBatches(val, self.batch, shuffle=False, flip=False, limit=self.limit)

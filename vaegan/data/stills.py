@@ -1,5 +1,6 @@
 """Stills to train on: a prepared data set, a plain folder of pictures, or faces that a shipped model draws."""
 
+import os
 import sys
 from dataclasses import dataclass, field
 
@@ -39,9 +40,10 @@ class StillsData(CachedData):
             self._sample()
             return
         self.source = folder.name
-        entries = read_index(folder, "train", self.min_cover)
-        train = cached_crops(folder, entries, self.size)
-        val = cached_crops(folder, read_index(folder, "val", self.min_cover), self.size)
+        found = read_index(folder, None, self.min_cover)
+        entries, held = ([entry for entry in found if entry.split == split] for split in ("train", "val"))
+        self.check_counts(len(entries), len(held))
+        train, val = (cached_crops(folder, chosen, self.size) for chosen in (entries, held))
         weights = still_weights(folder, entries, self.balance, self.expression)
         self.crop_batches(train, val, weights=weights, **self.more())
 
@@ -54,10 +56,11 @@ class StillsData(CachedData):
             raise missing(self.name)
         if self.balance != "none":
             raise UserError(f"data.balance={self.balance} needs a data set with labels, and data=synthetic has none")
-        if self.name == OPTIONAL:
+        if self.name == OPTIONAL and self.process == 0:
+            root = os.environ.get("VAEGAN_DATA")
+            why = f"VAEGAN_DATA={root} holds none" if root else "VAEGAN_DATA is not set"
             print(
-                "no data set 'faces' (VAEGAN_DATA is not set): training on data=synthetic, "
-                "faces sampled from the shipped decoder",
+                f"no data set 'faces' ({why}): training on data=synthetic, faces sampled from the shipped decoder",
                 file=sys.stderr,
             )
         self.source = SYNTHETIC

@@ -45,6 +45,8 @@ class TrackerTraining(TrainingModule):
     """
 
     objective = "clips-dev/error"
+    takes = TrackerData
+    parallel = False
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """The discriminator's step and its verdict, as both autoencoders take them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,7 +35,13 @@ def discriminator_terms(
     return loss, terms
 
 
-def verdict(discriminator: nn.Module, crops: Tensor, fakes: Tensor, form: str) -> dict[str, Tensor]:
+def verdict(
+    discriminator: nn.Module,
+    crops: Tensor,
+    fakes: Tensor,
+    form: str,
+    over_processes: Callable[[Tensor], Tensor] | None = None,
+) -> dict[str, Tensor]:
     """`adversarial` loss of all fakes and `feature` distance of the first of them, one a crop; D stays as it is."""
     discriminator.requires_grad_(False)
     logits, features = discriminator(fakes)
@@ -43,5 +50,5 @@ def verdict(discriminator: nn.Module, crops: Tensor, fakes: Tensor, form: str) -
     discriminator.requires_grad_(True)
     return {
         "adversarial": losses.adversarial_loss(logits, form),
-        "feature": losses.feature_matching([f[: len(crops)] for f in features], wanted),
+        "feature": losses.feature_matching([f[: len(crops)] for f in features], wanted, over_processes),
     }

@@ -71,6 +71,7 @@ class Autoencoder(TrainingModule):
         self.framing = Framing(float(framing["scale"]), bool(framing["follow"]))
         self.size, self.latent = self.vae.config["size"], self.vae.config["latent"]
         self.pca_start, self.weights, self.optimizer, self.gan = pca_start, weights, optimizer, gan
+        self.pictures_needed = self.latent if pca_start else 0
         self._d_right: list[float] = []
 
     def begin(self, data: pl.LightningDataModule, start_from: str | None) -> None:
@@ -114,7 +115,7 @@ class Autoencoder(TrainingModule):
         for optimizer, lr in zip(optimizers, (self.optimizer["lr"], self.optimizer["d_lr"]), strict=False):
             optimizer.param_groups[0]["lr"] = lr * self.rate()
 
-        logits, mu, logvar = self.vae(crops)
+        logits, mu, logvar = self.vae(crops, self.noise)
         terms = {"bce": losses.reconstruction_bce(logits, crops), "kl": losses.kl_divergence(mu, logvar)}
         loss = terms["bce"] + self.weights["kl"] * terms["kl"]
         ramp = self.gan_ramp() if self.discriminator is not None else 0.0
@@ -124,10 +125,10 @@ class Autoencoder(TrainingModule):
         if ramp > 0:
             fakes = torch.sigmoid(logits)
             if self.gan["samples"]:
-                drawn = torch.sigmoid(self.vae.decoder(torch.randn_like(mu)))
+                drawn = torch.sigmoid(self.vae.decoder(self.noise(mu)))
                 fakes = torch.cat([fakes, drawn])
             terms |= self._train_discriminator(optimizers[1], crops, fakes.detach())
-            terms |= verdict(self.discriminator, crops, fakes, self.gan["form"])
+            terms |= verdict(self.discriminator, crops, fakes, self.gan["form"], self.over_processes)
             loss = loss + ramp * (
                 self.weights["adversarial"] * terms["adversarial"] + self.weights["feature"] * terms["feature"]
             )
@@ -144,8 +145,9 @@ class Autoencoder(TrainingModule):
         if self.discriminator is not None:
             terms["d_lr"] = torch.tensor(self.optimizer["d_lr"] * self.rate())
         bar = {"bce", "kl", "adversarial", "feature", "d_loss", "d_accuracy", "lpips"}
-        for name, value in terms.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name in bar, on_step=True, on_epoch=False)
+        means = self.over_processes(torch.stack([value.detach().float().to(self.device) for value in terms.values()]))
+        for name, value in zip(terms, means, strict=True):
+            self.log(f"train/{name}", value, prog_bar=name in bar, on_step=True, on_epoch=False)
         self.count(len(crops))
 
     def _train_discriminator(self, optimizer: Any, crops: Tensor, fakes: Tensor) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 A new model is one subclass of `TrainingModule` and one file in conf/model whose `_target_` names it. Its constructor
 takes what that file lists and builds the networks; run.py then calls, in this order:
 
+0. Before any data is read, that it is of the class `takes`, and that there are `pictures_needed` to start with.
 1. `progress`, set by run.py before anything else: schedules read `progress.value`.
 2. `begin(data, start_from)`, in a fresh run only: the weights that it starts from. A resumed run brings its own along.
 3. Lightning's hooks. A training step ends with `self.count(images)`; validation logs figures as `val/NAME`.
@@ -23,6 +24,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from vaegan.data.module import FaceData
 from vaegan.errors import UserError
 from vaegan.model import Framing
 from vaegan.training.replay import Replayed
@@ -64,8 +66,13 @@ class TrainingModule(pl.LightningModule):
         framing: how faces are cut out for the preview; None: there is no preview.
         cuda_graph: record `step_of` and replay it, where the module's step goes through `run_step`.
         objective: the validation figure that a sweep optimises.
+        takes: the class of data that it learns from.
+        pictures_needed: for a fresh start, at least. parallel: whether several processes may share its steps.
     """
 
+    takes: type[pl.LightningDataModule] = FaceData
+    pictures_needed: int = 0
+    parallel: bool = True
     steps: int | None = None
     size: int = 0
     latent: int = 0
@@ -158,6 +165,20 @@ class TrainingModule(pl.LightningModule):
                 f"training diverged: the gradient is not finite at step {self.progress.step}; lower {lower}, "
                 "and go on from the last checkpoint"
             )
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Normal noise (N, ...) for a batch: of what one process would draw for all, this process's rows.
+
+        So the pictures of several processes are drawn as those of one, and none shares another's noise.
+        """
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+        return torch.randn((len(like) * world, *like.shape[1:]), dtype=like.dtype, device=like.device)[rank::world]
+
+    def over_processes(self, values: Tensor) -> Tensor:
+        """The means over all processes of what each of them holds; not differentiated."""
+        if self.trainer.world_size == 1:
+            return values
+        return self.trainer.strategy.reduce(values.detach().clone(), reduce_op="mean")
 
     def count(self, images: int) -> None:
         """End a training step of `images` pictures on this process; logs `step` and `images`, the curves' x axes."""

@@ -18,7 +18,7 @@ from vaegan.critics import weights_to_bfloat16
 from vaegan.critics.embedder import Embedder
 from vaegan.critics.landmarker import Landmarker
 from vaegan.critics.lpips import load_lpips, lpips_distance
-from vaegan.data.pack_data import Batch
+from vaegan.data.pack_data import Batch, PackData
 from vaegan.ema import averaged
 from vaegan.errors import UserError
 from vaegan.model import FaceModel, Framing, load_model
@@ -69,6 +69,8 @@ class MotionAutoencoder(TrainingModule):
     Raises:
         UserError: networks that cannot be built so, or a critic whose weights are not at hand.
     """
+
+    takes = PackData
 
     def __init__(
         self,

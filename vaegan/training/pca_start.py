@@ -24,12 +24,15 @@ def start_from_pca(vae: VAE, crops: np.ndarray, noise: float) -> None:
         crops: uint8 (N, S, S, 3) to fit on, mirror images are added.
         noise: variance a pixel's code noise starts from (the KL weight / 4: BCE's curvature at mid-grey is 4).
     Raises:
-        UserError: hidden layers narrower than 2 * latent, or feature maps too narrow for the half-size picture.
+        UserError: hidden layers narrower than 2 * latent, feature maps too narrow for the half-size picture, or fewer
+            pictures than numbers of the code.
     """
     encoder, decoder, k = vae.encoder, vae.decoder, vae.config["latent"]
     size, half = vae.config["size"], vae.config["size"] // 2
     if encoder.shared.out_features < 2 * k:
         raise UserError(f"a PCA start needs hidden >= {2 * k}: {REMEDY}")
+    if len(crops) < k:
+        raise UserError(f"a start from a PCA needs {k} training pictures, not {len(crops)}: {REMEDY}")
     rows = mirrored_rows(crops).view(-1, 3, size, size) - 0.5
     small = F.avg_pool2d(rows, 2).flatten(1)
     pca = fit_pca(small, k)

@@ -10,29 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from vaegan.media import atomic_path
 
-NAME = "run.json"
+NAME, CONFIG = "run.json", "config.yaml"
 PACKAGES = (
     *("vaegan", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "lpips", "numpy", "scipy", "pillow"),
     *("av", "opencv-python-headless", "hydra-core", "omegaconf", "safetensors", "tensorboard", "wandb"),
 )
 
 
-def begin(folder: Path, name: str, command: str, loggers: list[str], data: dict[str, Any]) -> dict[str, Any]:
-    """Write `folder`/run.json as the run starts, or goes on; returns what it holds.
+def begin(folder: Path, cfg: DictConfig, command: str, data: dict[str, Any], processes: int) -> dict[str, Any]:
+    """Write `folder`/run.json and config.yaml as the run starts, or goes on; returns what run.json holds.
 
     Args:
-        loggers: their names. data: the data module's `facts()`.
+        cfg: all settings. data: the data module's `facts()`. processes: that share the work.
 
     Of a record that is there already, `started` stays and the date is added to `resumed`.
     """
     earlier = read(folder)
     now = _now()
     record = {
-        "name": name,
+        "name": cfg.name,
         "command": command,
         "status": "running",
         "started": earlier.get("started", now),
@@ -46,8 +47,10 @@ def begin(folder: Path, name: str, command: str, loggers: list[str], data: dict[
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "threads": torch.get_num_threads(),
         },
-        "loggers": loggers,
+        "processes": processes,
+        "loggers": list(cfg.logger),
     }
+    _write_settings(folder, cfg)
     write(folder, record)
     return record
 
@@ -71,6 +74,13 @@ def read(folder: Path) -> dict[str, Any]:
 def write(folder: Path, record: dict[str, Any]) -> None:
     with atomic_path(folder / NAME) as path:
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+@rank_zero_only
+def _write_settings(folder: Path, cfg: DictConfig) -> None:
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    with atomic_path(folder / CONFIG) as path:
+        OmegaConf.save({**settings, "resume": None}, path)
 
 
 def git_state(file: Path) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from vaegan.critics import weights_to_bfloat16
 from vaegan.critics.embedder import Embedder
 from vaegan.critics.landmarker import Landmarker
 from vaegan.critics.lpips import load_lpips, lpips_distance
+from vaegan.data.pack_frames import FramesData
 from vaegan.errors import UserError
 from vaegan.model import load_model
 from vaegan.render.field import FACE_POINTS, at_rest, dense_field
@@ -56,6 +57,7 @@ class RefinerTraining(TrainingModule):
     """
 
     objective = "lpips"
+    takes = FramesData
 
     def __init__(
         self,
