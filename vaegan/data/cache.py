@@ -16,6 +16,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from filelock import FileLock
 from PIL import Image
+from rich.console import Console
 from rich.progress import Progress
 
 from vaegan.data.format import Entry, read_pictures, set_fingerprint
@@ -96,7 +97,8 @@ def check_room(folder: Path, needed: int) -> None:
 
 def _build(target: Path, folder: Path, entries: list[Entry], size: int) -> None:
     check_room(target.parent, len(entries) * size * size * 3)
-    with atomic_path(target) as path, Progress(transient=True) as progress:
+    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with atomic_path(target) as path, bar as progress:
         array = np.lib.format.open_memmap(path, "w+", np.uint8, (len(entries), size, size, 3))
         task = progress.add_task(f"decoding {folder.name}", total=len(entries))
         for position, image in read_pictures(folder, entries):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from rich.console import Console
 from rich.progress import Progress
 
 from vaegan.data.cache import built_once, cache_root, check_room, mapped, npy_header
@@ -117,7 +118,8 @@ def _load(target: Path, size: int) -> Tracked | None:
 
 def _build(target: Path, folder: Path, files: list[Path], framed: Cropping) -> None:
     rows: list[tuple] = []
-    with atomic_path(target) as path, Progress(transient=True) as progress:
+    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with atomic_path(target) as path, bar as progress:
         task = progress.add_task(f"finding the faces in {folder.name}", total=len(files))
         with open(path, "w+b") as out:
             npy_header(out, (0, framed.size, framed.size, 3))

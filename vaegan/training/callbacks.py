@@ -215,7 +215,8 @@ class Curve(pl.Callback):
         position = {"images": float(module.images_seen), "step": float(module.progress.step)}
         self.rows.append({**position, "seconds": module.progress.seconds, **parts["val"]})
         if trainer.progress_bar_callback is None and trainer.is_global_zero:
-            shown = "; ".join(f"{part}: {_told(figures)}" for part, figures in parts.items() if figures)
+            named = {"training": parts["train"], "validation": parts["val"]}
+            shown = "; ".join(f"{part}: {_told(figures)}" for part, figures in named.items() if figures)
             print(f"{_position(trainer, module)}, {module.images_seen:,} pictures; {shown}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:

@@ -23,13 +23,16 @@ PRIVATE = ("resume=", "callbacks.", "trainer.threads", "data.folder=")
 """Settings of this machine, or that change nothing learned: left out of the command that a model card shows."""
 
 _began = time.time()
+_reached: list[bool] = []
+"""Filled once Hydra has called us."""
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _run(cfg: DictConfig) -> float | None:
+    _reached.append(True)
     context = HydraConfig.get()
     folder = Path(context.runtime.output_dir)
-    made = folder.stat().st_ctime > _began - 0.05  # by Hydra, just now
+    made = folder.resolve() != Path.cwd() and folder.stat().st_ctime > _began - 0.05  # by Hydra, just now
     named = any(o.startswith(("hydra.run.dir=", "hydra.sweep.")) for o in context.overrides.hydra)
     try:
         with _in_one_line():
@@ -39,7 +42,8 @@ def _run(cfg: DictConfig) -> float | None:
             quiet()
             return train(cfg, folder, command, named=named)
     finally:
-        _leave_nothing([folder, *([] if named else [folder.parent])] if made else [])
+        above = [] if named else list(folder.parents)[:2]  # runs/NAME
+        _leave_nothing([folder, *above] if made else [])
 
 
 def _settings(cfg: DictConfig, context: DictConfig) -> tuple[DictConfig, str]:
@@ -62,14 +66,18 @@ def main() -> None:
     """The entry point of train.py."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     quiet()
+    _reached.clear()
     sys.argv[1:] = quoted(sys.argv[1:])
-    with _in_one_line():
+    with _in_one_line(composing=True):
         _run()
 
 
 @contextmanager
-def _in_one_line() -> Iterator[None]:
-    """What the user can mend ends in one line and exit status 1; Ctrl-C in status 130."""
+def _in_one_line(composing: bool = False) -> Iterator[None]:
+    """What the user can mend ends in one line and exit status 1; Ctrl-C in status 130.
+
+    composing: so does whatever Hydra raises on its way to the run, which comes from what was typed.
+    """
     try:
         yield
         return
@@ -79,6 +87,8 @@ def _in_one_line() -> Iterator[None]:
         line = explained(error, sys.argv[1:])
     except Exception as error:
         line = told(error)
+        if line is None and composing and not _reached:
+            line = explained(error, sys.argv[1:])
         if line is None:
             raise
     print(f"error: {line}", file=sys.stderr)
@@ -88,7 +98,7 @@ def _in_one_line() -> Iterator[None]:
 def quiet() -> None:
     """Leave the screen to what a run says itself: no notes of the libraries, and of their warnings only ours."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "torch"):
+    for name in ("pytorch_lightning", "lightning_fabric", "torch"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

@@ -25,9 +25,7 @@ def process_count(t: Any) -> int:
     cards = torch.cuda.device_count() if t.accelerator in ("auto", "gpu", "cuda") else 0
     apple = t.accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available()
     if t.accelerator in ("gpu", "cuda", "mps") and not cards and not apple:
-        raise UserError(
-            f"trainer.accelerator={t.accelerator}: there is no graphics card that can be used here: trainer=cpu"
-        )
+        raise UserError(f"trainer.accelerator={t.accelerator}: no graphics card can be used here: trainer=cpu")
     devices = t.devices
     if isinstance(devices, str) and devices.lstrip("-").isdigit():
         devices = int(devices)
@@ -36,7 +34,7 @@ def process_count(t: Any) -> int:
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
         raise UserError(f"trainer.devices={t.devices}: give how many, 1 or more, or auto")
     if cards and devices > cards:
-        raise UserError(f"trainer.devices={devices}: there are only {cards} graphics cards here")
+        raise UserError(f"trainer.devices={devices}: graphics cards here: {cards}")
     return devices
 
 

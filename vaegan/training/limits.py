@@ -26,7 +26,7 @@ NUMBERS: tuple[tuple[str, float, float], ...] = (
     *((f"model.{name}", 1, INFINITE) for name in ("critics", "ema_every", "log_every", "gan.r1_every")),
     *((f"model.{name}", 0, 1) for name in ("true_mesh", "far", "varied", "critics.*", "gan.start", "gan.ramp")),
     ("model.detection.min_score", 0, 1),
-    *((f"model.{name}", 0, 1 - 1e-9) for name in ("ema_decay", "*.average_decay", "*betas")),
+    *((f"model.{name}", 0, math.nextafter(1, 0)) for name in ("ema_decay", "*.average_decay", "*betas")),
 )
 """(setting, least, most); the first that fits counts. Of every other number 0 is the least."""
 
@@ -49,8 +49,8 @@ WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def check_limits(cfg: DictConfig) -> None:
     """Raises UserError for a number that cannot be, a word that means nothing, a name that is empty."""
-    settings = OmegaConf.to_container(cfg, resolve=True)
-    for key, value in flat(settings):
+    settings = dict(flat(OmegaConf.to_container(cfg, resolve=True)))
+    for key, value in settings.items():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, int | float) and not isinstance(one, bool):
                 _check_number(key, one)
@@ -58,13 +58,14 @@ def check_limits(cfg: DictConfig) -> None:
             if key == pattern and str(value) not in words:
                 raise UserError(f"{key}={value}: choose one of {', '.join(w for w in words if w != 'None')}")
     for key in ("name", "resume", "start_from", "data.name", "data.clips.name"):
-        if OmegaConf.select(cfg, key) == "":
+        if settings.get(key) == "":
             raise UserError(f"{key}= is empty: say which, or leave it out")
 
 
 def _check_number(key: str, value: float) -> None:
     least, most = next(((a, b) for pattern, a, b in NUMBERS if fnmatchcase(key, pattern)), (0, INFINITE))
-    wanted = f"{least:g} to {most:g}" if most < INFINITE else f"{least:g} or more"
+    wanted = f"{least:g} to {most:.10g}" if most < INFINITE else f"{least:g} or more"
+    wanted = f"{least:g} to less than 1" if most < 1 else wanted
     if any(fnmatchcase(key, pattern) for pattern in ABOVE_ZERO):
         wanted = "more than 0"
         least = math.ulp(0.0)

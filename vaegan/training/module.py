@@ -174,6 +174,10 @@ class TrainingModule(pl.LightningModule):
         world, rank = self.trainer.world_size, self.trainer.global_rank
         return torch.randn((len(like) * world, *like.shape[1:]), dtype=like.dtype, device=like.device)[rank::world]
 
+    def keep_random_state(self) -> None:
+        """Train from the random numbers that are due now, whatever Lightning does to them until then."""
+        self._rng = torch.get_rng_state()
+
     def over_processes(self, values: Tensor) -> Tensor:
         """The means over all processes of what each of them holds; not differentiated."""
         if self.trainer.world_size == 1:

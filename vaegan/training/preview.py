@@ -29,10 +29,15 @@ class TransferPreview(pl.Callback):
     Args:
         driver: a video; empty: the first clip of $VAEGAN_DATA/clips/dev. photos: how many validation crops to move.
         frames: at most this many of the driver.
+
+    Raises:
+        UserError: a driver is named that is not there.
     """
 
     def __init__(self, folder: Path, driver: str, photos: int, frames: int):
         self.folder, self.driver, self.photos, self.frames = folder / "preview", driver, photos, frames
+        if driver and not Path(driver).is_file():
+            raise UserError(f"callbacks.preview.driver={driver}: there is no such file")
         self.crops: Tensor | None = None
         self.rate = Fraction(25)
 

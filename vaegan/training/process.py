@@ -20,10 +20,10 @@ SIGNS = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe",
 def main(job: Path) -> None:
     """Run `fit`; what goes wrong is left beside `job` for who has started this, who tells of it once."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    quiet()
     from vaegan.training.resumed import find_checkpoint
     from vaegan.training.run import fit
 
+    quiet()
     rank, plan = os.environ["LOCAL_RANK"], OmegaConf.load(job)
     checkpoint = find_checkpoint(plan.cfg.resume) if plan.cfg.resume else None
     try:

@@ -144,6 +144,7 @@ def _prepare(
     module.cuda_graph = bool(t.cuda_graph) and t.accelerator in {"gpu", "cuda"} and t.devices in {1, "1"}
     if began is None:
         module.begin(data, cfg.start_from)
+        module.keep_random_state()
     else:
         module.progress.load_state_dict(began["progress"])
         if module.progress.done and earlier.get("status") == "finished":

@@ -66,9 +66,12 @@ def seconds_of(duration: str | None) -> float | None:
         return None
     try:
         days, hours, minutes, seconds = (int(part) for part in str(duration).split(":"))
-    except ValueError as error:
+        length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
+    except (ValueError, OverflowError) as error:
         raise UserError(f'trainer.max_time={duration}: write "DD:HH:MM:SS", for example "00:00:20:00"') from error
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
+    if length <= 0:
+        raise UserError(f"trainer.max_time={duration} is no time: give a second or more")
+    return length
 
 
 def learning_rate_factor(step: int, progress: float, warmup_steps: int, schedule: str = "cosine") -> float:

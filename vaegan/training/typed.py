@@ -1,6 +1,7 @@
 """What was typed after `python train.py`, checked against what conf/ holds: names, kinds of values, what is missing."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -142,6 +143,8 @@ def explained(error: Exception, arguments: Sequence[str]) -> str:
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={name}: choose one of {', '.join(sorted(error.options))}"
+    if found := re.search(r"Interpolation key '(.+)' not found.*full_key: ([\w.]+)", str(error), re.DOTALL):
+        return f"{found[2]} follows {found[1]}, which is not there: these groups do not go together"
     for argument in arguments:
         if argument.startswith("-"):
             continue
@@ -152,6 +155,9 @@ def explained(error: Exception, arguments: Sequence[str]) -> str:
             hint = f"quote it, '{key}=\"{value}\"'" if equals else "write SETTING=VALUE"
             return f"{argument} cannot be read: {hint}"
         key, said = override.key_or_group, f"'{override.key_or_group}'"
+        if is_group(override) and not isinstance(override.value(), str | list) and not override.is_sweep_override():
+            known = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
+            return f"{argument}: choose one of {', '.join(known)}"
         if any(line.startswith(("Could not override " + said, "Could not delete")) for line in lines):
             return str(no_such(key, _all_names(tuple(arguments))))
         if f"Ambiguous value for argument '{argument}'" in str(error):
