@@ -173,7 +173,7 @@ def test_print_config_trains_nothing(pictures, tmp_path):
         (["model.networks.encoder_widths=[8]"], "7 convolutions"),
         (["model.colour=red"], "colour"),
         (["data.batch=500"], "fewer than one batch"),
-        (["logger=paper"], "logger/paper"),
+        (["logger=paper"], "logger=paper: choose one of csv, tensorboard, wandb"),
         (["trainer.max_time=soon"], "DD:HH:MM:SS"),
         (["model._target_=os.system"], "_target_ 'os.system' is refused"),
     ],

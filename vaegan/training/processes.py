@@ -44,7 +44,7 @@ def run_processes(cfg: DictConfig, folder: Path, command: str, count: int) -> fl
         children = [_start(job, rank, count, port) for port in [_free_port()] for rank in range(count)]
         before = {number: _forwarded(number, children, asked) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            failed = _watched(children, asked)
+            ended = _watched(children, asked)
         finally:
             for child in children:
                 child.kill()
@@ -54,14 +54,15 @@ def run_processes(cfg: DictConfig, folder: Path, command: str, count: int) -> fl
                 signal.signal(number, handler)
         said = {rank: _read(Path(room, f"error-{rank}")) for rank in range(count)}
         value = _read(Path(room, "value"))
-    if asked or failed is not None:
+    if asked or ended:
         _correct_record(folder, "stopped" if asked else "failed")
     if asked:
         print(how_to_go_on(folder), file=sys.stderr)
         sys.exit(128 + asked[0])
-    if failed is not None:
+    if ended:
         reasons = [text for text in said.values() if text and text != LOST]
-        raise UserError(reasons[0] if reasons else _died(failed, children[failed].returncode, folder))
+        rank = next((rank for rank in ended if said[rank] != LOST), min(ended))
+        raise UserError(reasons[0] if reasons else _died(rank, ended[rank], folder))
     return float(value) if value else None
 
 
@@ -88,21 +89,16 @@ def _forwarded(number: int, children: list[subprocess.Popen], asked: list[int]) 
     return signal.signal(number, forward)
 
 
-def _watched(children: list[subprocess.Popen], asked: list[int]) -> int | None:
-    """Wait until all have ended well (None), or one has not: its rank, when the others have had their time."""
-    first, since = None, None
+def _watched(children: list[subprocess.Popen], asked: list[int]) -> dict[int, int]:
+    """Wait until all have ended, or those that are left have had their time; the status of each that ended ill."""
+    since = None
     while any(child.poll() is None for child in children):
-        first = _failed(children) if first is None else first
-        if since is None and (asked or first is not None):
+        if since is None and (asked or any(child.returncode for child in children)):
             since = time.monotonic()
         if since is not None and time.monotonic() - since > (PATIENCE if asked else GRACE):
             break
         time.sleep(0.1)
-    return _failed(children) if first is None else first
-
-
-def _failed(children: list[subprocess.Popen]) -> int | None:
-    return next((rank for rank, child in enumerate(children) if child.returncode), None)
+    return {rank: child.returncode for rank, child in enumerate(children) if child.returncode}
 
 
 def _died(rank: int, status: int, folder: Path) -> str:

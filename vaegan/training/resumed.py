@@ -48,9 +48,7 @@ def config_of(folder: Path, resume: str) -> DictConfig:
     try:
         config = OmegaConf.load(folder / CONFIG)
     except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
-        raise UserError(
-            f"resume={resume}: {folder} has no {CONFIG} that says its settings: name a run folder"
-        ) from error
+        raise UserError(f"resume={resume}: {folder} has no {CONFIG} that can be read: name a run folder") from error
     if not isinstance(config, DictConfig) or not {"model", "data", "trainer"} <= set(config):
         raise UserError(f"resume={resume}: {folder / CONFIG} is not that of a run: name a run folder")
     return config
@@ -74,11 +72,17 @@ def merged(
     if {"model", "experiment"} & choices.keys():
         said |= {"model.name", "model._target_"}
     if "data" in choices:
-        said |= {"data._target_"} | ({"data.name"} & now.keys() if now.get("data.name") != "???" else set())
+        said |= {"data._target_"}
     if "trainer" in choices:
         said |= {f"trainer.{name}" for name in ("accelerator", "devices", "strategy", "precision")}
     wanted = {key: now[key] for key in said if key in now}
     refuse(before, wanted, typed.resume)
+    if (
+        "data" in choices
+        and "data.name" not in keys
+        and now.get("data.name", "???") not in ("???", before["data.name"])
+    ):
+        raise _other(typed.resume, "data.name", before["data.name"], now["data.name"])
     result = run.copy()
     OmegaConf.set_struct(result, False)
     for group in {"logger", "callbacks"} & choices.keys():
@@ -95,10 +99,14 @@ def refuse(before: dict[str, Any], wanted: dict[str, Any], resume: str) -> None:
     for key in sorted(wanted, key=lambda key: (key != "model.name", key)):
         kept = key.partition(".")[0] in LEARNED and key not in (*MOVABLE, "data.batch")
         if kept and key in before and wanted[key] != before[key]:
-            raise UserError(
-                f"resume={resume} is a run with {key}={before[key]}, not {wanted[key]}: "
-                f"leave {key.removesuffix('.name')} out to go on with it as it is, or begin a new run"
-            )
+            raise _other(resume, key, before[key], wanted[key])
+
+
+def _other(resume: str, key: str, before: Any, now: Any) -> UserError:
+    return UserError(
+        f"resume={resume} is a run with {key}={before}, not {now}: "
+        f"leave {key.removesuffix('.name')} out to go on with it as it is, or begin a new run"
+    )
 
 
 def check_resumed(cfg: DictConfig, folder: Path) -> None:

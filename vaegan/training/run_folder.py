@@ -36,11 +36,9 @@ def claimed(folder: Path, resumed: bool = False, named: bool = True) -> Iterator
         try:
             lock.acquire()
         except Timeout:
-            if not named:
+            if not named and not resumed:
                 continue
-            raise UserError(
-                f"{shown(chosen)}: another training writes there; wait for it, or name another folder"
-            ) from None
+            raise UserError(f"{shown(chosen)}: another training writes there; wait, or name another folder") from None
         try:
             taken = None if resumed else occupied(chosen)
             if taken and not named:
