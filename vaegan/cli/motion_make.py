@@ -114,7 +114,7 @@ def directions(
     from vaegan.sources import VideoSource
 
     folder = clips or Path(os.environ.get("VAEGAN_DATA", "")) / "clips" / "train"
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in VIDEO_SUFFIXES - {""})
+    paths = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in VIDEO_SUFFIXES - {""})
     if not paths:
         raise UserError(f"{folder} holds no clips: name a folder with --clips, or set VAEGAN_DATA")
     face_model, tracker = load_model(model), FaceTracker()

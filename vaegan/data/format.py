@@ -25,13 +25,11 @@ from vaegan.data.storage import fetched, joined
 from vaegan.errors import UserError
 from vaegan.faces.blendshapes import MIRRORED_BLENDSHAPES
 from vaegan.faces.geometry import MESH_POINTS, mirrored_mesh
-from vaegan.media import decode_image
+from vaegan.media import READ_SUFFIXES, decode_image
 
 INDEX, LABELS = "index.csv", "labels.npz"
 NEEDED = ("key", "split", "shard")
 """Columns without which an index is none."""
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 STEPS = 16384
 """Codes per side of the crop: int16 reaches two sides to either side of the crop's corner."""
@@ -105,7 +103,7 @@ def _plain_folder(folder: Path) -> list[Entry]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
+        if path.suffix.lower() in READ_SUFFIXES and not hidden and path.is_file():
             names.append(name.as_posix())
     digests = {name: hashlib.sha256(name.encode()).digest() for name in names}
     held = {name for name in names if digests[name][0] < 13}
@@ -182,7 +180,7 @@ def read_shard(path: Path, keys: Collection[str]) -> Iterator[tuple[str, str, by
         with tarfile.open(path) as tar:
             for member in tar:
                 key, _, ending = member.name.rpartition(".")
-                if member.isfile() and key in keys and f".{ending.lower()}" in IMAGE_SUFFIXES:
+                if member.isfile() and key in keys and f".{ending.lower()}" in READ_SUFFIXES:
                     yield key, f"{path}:{member.name}", tar.extractfile(member).read()
     except (tarfile.TarError, OSError, EOFError) as error:
         raise UserError(f"{path} is a broken shard ({error}): copy or prepare the data set again") from error

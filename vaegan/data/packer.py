@@ -128,7 +128,7 @@ def _read_clips(name: str, tracker: FaceTracker, progress: Progress) -> Iterator
         (path, val)
         for split, val in splits.items()
         for path in sorted((folder / split).glob("*"))
-        if path.suffix.lower() in VIDEO_SUFFIXES - {""}
+        if path.suffix.lower() in VIDEO_SUFFIXES - {""} and not path.name.startswith(".")
     ]
     people = [path for path in sorted(folder.iterdir()) if path.name not in splits and any(_pictures(path))]
     if not films and not people:
@@ -147,7 +147,7 @@ def _read_clips(name: str, tracker: FaceTracker, progress: Progress) -> Iterator
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
 
 
 def _clip(name: str, files: dict[str, bytes], labels: ClipLabels, fps: float, val: bool) -> _Clip:

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from vaegan.data.cache import built_once, cache_root, check_room, mapped, npy_header
 from vaegan.data.format import shape_codes
 from vaegan.data.prepare.settings import PrepareSettings
-from vaegan.data.prepare.sources import SPLIT_FOLDERS, VIDEOS
+from vaegan.data.prepare.sources import SPLIT_FOLDERS, VIDEOS, files_below
 from vaegan.data.prepare.video import Shots
 from vaegan.errors import UserError
 from vaegan.faces.geometry import head_pose
@@ -63,7 +63,7 @@ def video_files(folder: Path, split: str) -> list[Path]:
 
     Raises UserError when there are none.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEOS and p.is_file())
+    files = sorted(path for path, _ in files_below(folder) if path.suffix.lower() in VIDEOS)
     first = {p: p.relative_to(folder).parts[0] for p in files}
     if "val" in {SPLIT_FOLDERS.get(name) for name in first.values()}:
         found = [p for p in files if SPLIT_FOLDERS.get(first[p]) == split]

@@ -238,7 +238,8 @@ def chosen_files(folder: Path, suffixes: Iterable[str], count: int, seed: int) -
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    there = (path for path in folder.iterdir() if not path.name.startswith("."))
+    files = sorted(path for path in there if path.suffix.lower() in suffixes)
     if not files:
         raise UserError(f"{folder} holds none of the files looked for ({', '.join(sorted(suffixes))})")
     if len(files) <= count:

@@ -11,6 +11,7 @@ _HOME = {
     "check_output": "files",
     "output_folder": "files",
     "IMAGE_SUFFIXES": "images",
+    "READ_SUFFIXES": "images",
     "decode_image": "images",
     "encode_image": "images",
     "image_size": "images",

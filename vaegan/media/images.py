@@ -28,7 +28,7 @@ _WRITE_FORMATS = {
     ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
 }
 IMAGE_SUFFIXES = set(_WRITE_FORMATS)
-READ_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".ppm", ".pgm", ".avif", ".heic", ".heif", ".hif"}
+READ_SUFFIXES = IMAGE_SUFFIXES | {".jfif", ".gif", ".ppm", ".pgm", ".avif", ".heic", ".heif", ".hif"}
 # Files of these brands need the package pillow-heif; AVIF looks much the same but is read by Pillow.
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _ANIMATED = {"PNG", "WEBP", "AVIF"}  # several pictures in a TIFF or a camera's JPEG are pages, not frames

@@ -135,10 +135,10 @@ def _built(name: str, data: Path, cache: Path, every: int) -> Path:
         files, samples, side = _still_files(data / name), _stills(data / name), 96
     elif name in ("clips-train", "clips-dev"):
         split = name.removeprefix("clips-")
-        files, side = sorted((data / "clips" / split).glob("*.*")), 192
+        files, side = sorted((data / "clips" / split).glob("[!.]*.*")), 192
         samples = _clips(files, split, every if split == "train" else 1, side)
     elif name == "photos":
-        files, side = sorted((data / "raw" / "photos").glob("*/*/*.jpg")), 320
+        files, side = sorted((data / "raw" / "photos").glob("*/*/[!.]*.jpg")), 320
         samples = _photos(files, side)
     else:
         raise ValueError(f"no group {name!r}")

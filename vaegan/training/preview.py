@@ -72,7 +72,7 @@ def _driver(name: str) -> Path:
     if name:
         return Path(name)
     clips = Path(os.environ.get("VAEGAN_DATA", "")) / "clips" / "dev"
-    found = sorted(p for p in clips.glob("*") if p.suffix.lower() in VIDEO_SUFFIXES) if clips.is_dir() else []
+    found = sorted(p for p in clips.glob("[!.]*") if p.suffix.lower() in VIDEO_SUFFIXES) if clips.is_dir() else []
     if not found:
         raise UserError("VAEGAN_DATA holds no clips/dev; name a video with callbacks.preview.driver")
     return found[0]

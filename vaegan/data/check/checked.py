@@ -57,7 +57,9 @@ def check_data(
     else:
         listing = plain(folder.resolve(), folder.resolve().name, "auto")
         if not len(listing):
-            raise UserError(f"{folder} holds neither index.csv nor photos nor videos: name another folder")
+            other = f" ({listing.rejected[0].file}: {listing.rejected[0].detail})" if listing.rejected else ""
+            raise UserError(f"{folder} holds neither index.csv nor photos nor videos{other}: name another folder")
+        looked.broken += [(rejected.file, rejected.detail) for rejected in listing.rejected]
         advance = begin(len(listing))
         look_at_photos(listing.photos, looked, watcher, advance)
         videos = look_at_videos(listing.videos, looked, watcher, advance)

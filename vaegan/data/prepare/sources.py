@@ -10,13 +10,18 @@ from pathlib import Path, PurePosixPath
 from vaegan.data.format import by_shard, read_index
 from vaegan.data.prepare.parts import Rejected
 from vaegan.errors import UserError
-from vaegan.media.images import READ_SUFFIXES
+from vaegan.media import READ_SUFFIXES
 
-PHOTOS = {".jfif", *READ_SUFFIXES}
+PHOTOS = READ_SUFFIXES
 VIDEOS = {
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".mts", ".3gp"),
-    *(".m2ts", ".mxf", ".vob"),
+    *(".m2ts", ".mxf", ".vob", ".3g2", ".asf", ".divx", ".dv", ".f4v", ".m2v", ".mpe", ".rm", ".rmvb"),
 }
+UNREAD = {
+    *(".jxl", ".jp2", ".j2k", ".psd", ".svg", ".eps", ".tga", ".exr", ".hdr", ".ico", ".xcf"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".raw"),
+}
+"""Endings of pictures that nothing here reads: told, not passed over."""
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 """Folders that divide a set, and the split that each stands for."""
 
@@ -94,7 +99,12 @@ def plain(root: Path, source: str, kind: str) -> Listing:
     if kind == "videos":
         frames = sorted({(path.parent, name.parent) for path, name in photos}, key=lambda entry: str(entry[1]))
         videos = videos + [entry for entry in frames if not single]
+    unread = [(name, path.suffix) for path, name in found if path.suffix.lower() in UNREAD]
     listing = Listing(kind if kind != "auto" else "photos" if not videos else "videos" if not photos else "mixed")
+    listing.rejected = [
+        Rejected(str(name), "unreadable", f"{suffix[1:].upper()} pictures are not read here; convert them to JPEG")
+        for name, suffix in unread
+    ]
     for taken, items, files, level in (
         (kind != "videos", listing.photos, photos, slice(-1, None)),
         (kind != "photos", listing.videos, videos, slice(1)),
