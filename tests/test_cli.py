@@ -186,6 +186,8 @@ def test_missing_photo_and_driver(transfer):
 
 def test_a_motion_that_ships_for_other_models_names_them(transfer):
     refused(transfer(driver="talking", model="paper-vae"), "talking ships for motion64", "not for paper-vae")
+    address = "https://example.org/clip.mp4"
+    refused(transfer(driver=address), f"{address} is an address", "download it")
 
 
 def test_photo_and_driver_that_are_not_what_they_say(transfer, tmp_path):

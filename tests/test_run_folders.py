@@ -157,3 +157,13 @@ def test_a_run_from_python_is_looked_at_like_a_typed_one(pictures, run, tmp_path
         train_tiny(tmp_path / "x", pictures, f"resume={run}", "model.weights.kl=0.5")
     kept = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(weights[name], kept[name]) for name in weights)
+
+
+def test_a_run_folder_given_as_a_model_names_the_model_in_it(run):
+    from vaegan.model import load_model
+
+    with pytest.raises(UserError, match=r"the folder of a training run: name the model in it, .*run/model"):
+        load_model(run)
+    shutil.rmtree(run / "model")
+    with pytest.raises(UserError, match="it has written no model yet"):
+        load_model(run)

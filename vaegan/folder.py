@@ -26,6 +26,10 @@ UNUSED = "num_batches_tracked"
 def find_folder(name: str | Path, shipped: list[str]) -> Path:
     """The model folder that `name` is, or that ships under this name. Raises UserError when there is none."""
     folder = Path(name) if Path(name).is_dir() else PRETRAINED / str(name)
+    if (folder / "run.json").is_file():
+        there = (folder / "config.yaml").is_file() and (folder / "model").is_dir()
+        what = f"name the model in it, {Path(name) / 'model'}" if there else "it has written no model yet"
+        raise UserError(f"{name} is the folder of a training run: {what}")
     if not folder.is_dir():
         raise UserError(f"no model '{name}': give a folder, or one of {', '.join(shipped) or 'none shipped'}")
     return folder

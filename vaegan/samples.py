@@ -45,10 +45,12 @@ def find_driver(name_or_path: str | Path, model_name: str) -> Path:
 
 
 def _find(name_or_path: str | Path, shipped: dict[str, Path], what: str) -> Path:
-    path = Path(name_or_path)
+    path, given = Path(name_or_path), str(name_or_path)
     if path.exists():
         return path
-    if str(name_or_path) in shipped:
-        return shipped[str(name_or_path)]
+    if given in shipped:
+        return shipped[given]
+    if "://" in given:
+        raise UserError(f"{given} is an address, and nothing is fetched here: download it, and name the file")
     known = f"; shipped with the program: {', '.join(shipped)}" if shipped else ""
-    raise UserError(f"{path}: no such {what}, neither a file nor a shipped name{known}")
+    raise UserError(f"{given}: no such {what}, neither a file nor a shipped name{known}")

@@ -73,7 +73,7 @@ class Made:
 
     def told(self) -> str:
         result = self.result
-        lost = f"; the driver's face was lost in {result.lost}" if result.lost else ""
+        lost = f"; the driver's face was lost in {result.lost} of them" if result.lost else ""
         return (
             f"{result.frames} frames of {result.width}x{result.height} px in {result.seconds:.1f} s, "
             f"{result.frames / result.seconds:.0f} frames/s{lost}"

@@ -56,7 +56,7 @@ def _values(figures: ResultFigures, run: Transfer, driver: Path, board: np.ndarr
 def made_with(figures: ResultFigures, run: Transfer) -> str:
     """What was made, in a sentence."""
     s = run.settings
-    frames = f"{figures.frames} frame{'s' * (figures.frames != 1)} at {float(run.rate):.4g} frames/s"
+    frames = f"{figures.frames} frame{'s' * (figures.frames != 1)} of the result at {float(run.rate):.4g} frames/s"
     source = f", reference {s.reference}" if s.motion == "relative" else ""
     return f"{frames}, model {run.model.id}, {s.motion} motion{source}, strength {s.strength:g}, smooth {s.smooth:g}."
 
@@ -92,13 +92,13 @@ def _frames(figures: ResultFigures) -> Line:
     share = figures.faceless / max(figures.frames, 1)
     seen = f"{figures.faceless} of {figures.frames}"
     words = (
-        "A face is seen in every frame of the result."
+        f"A face is seen in all {figures.frames} frames of the result."
         if not figures.faceless
         else f"In {share:.0%} of the frames of the result no face is seen: these are broken."
     )
     if figures.driver_lost:
-        words += f" The driver's face was lost in {figures.driver_lost}: there the photo comes to rest."
-    return "Frames without a face", seen, words
+        words += f" In {figures.driver_lost} of them the driver's face was lost: there the photo comes to rest."
+    return "Frames of the result without a face", seen, words
 
 
 def _gap(figures: ResultFigures, run: Transfer) -> Line:

@@ -24,7 +24,8 @@ NUMBERS: tuple[tuple[str, float, float], ...] = (
     *((f"model.{name}", 1, INFINITE) for name in ("networks.*", "discriminator.*", "discriminators.*", "*.widths")),
     *((f"model.{name}", 1, INFINITE) for name in ("*_training.samples", "*_training.batch", "pairs", "strangers")),
     *((f"model.{name}", 1, INFINITE) for name in ("critics", "ema_every", "log_every", "gan.r1_every")),
-    *((f"model.{name}", 0, 1) for name in ("true_mesh", "far", "varied", "critics.*", "gan.start", "gan.ramp")),
+    *((f"model.{name}.start", -1, 1) for name in ("gan", "critics")),  # below 0: all of it from the first step on
+    *((f"model.{name}", 0, 1) for name in ("true_mesh", "far", "varied", "critics.*", "gan.ramp")),
     ("model.detection.min_score", 0, 1),
     *((f"model.{name}", 0, math.nextafter(1, 0)) for name in ("ema_decay", "*.average_decay", "*betas")),
 )
