@@ -64,7 +64,7 @@ MISTAKES = {
     "model.optimizer.betas=[0.9,x]": "its values are like those of [0.9, 0.999]",
     "data.batch=0": "data.batch=0: use 1 or more",
     "data.batch=-4": "data.batch=-4: use 1 or more",
-    "model.optimizer.lr=-1": "model.optimizer.lr=-1: use more than 0",
+    "model.optimizer.lr=-1": "model.optimizer.lr=-1: use 0 or more",
     "model.weights.kl=nan": "model.weights.kl=nan: use 0 or more",
     "model.networks.latent=0": "model.networks.latent=0: use 1 or more",
     "model.ema_decay=2.0": "model.ema_decay=2.0: use 0 to less than 1",

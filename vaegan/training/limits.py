@@ -32,7 +32,7 @@ NUMBERS: tuple[tuple[str, float, float], ...] = (
 """(setting, least, most); the first that fits counts. Of every other number 0 is the least."""
 
 ABOVE_ZERO = (
-    *("*.lr", "*.d_lr", "model.*.rate", "*.clip", "*.fps", "*.roi_scale"),
+    *("model.*clip", "*.fps", "*.roi_scale"),
     *("data.scale", "data.clips.scale", "model.framing.scale"),
 )
 
