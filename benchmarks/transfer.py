@@ -63,7 +63,7 @@ def main() -> None:
 
 STAGES = {
     "read": ("vaegan.media.reader", "VideoReader.__iter__"),
-    "track": ("vaegan.faces.tracker", "FaceTracker.track"),
+    "track": ("vaegan.faces.people", "People.track"),
     "encode": ("vaegan.model", "FaceModel.encode"),
     "decode": ("vaegan.model", "FaceModel.decode"),
     "field": ("vaegan.render.warp", "dense_field"),

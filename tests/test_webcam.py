@@ -164,6 +164,13 @@ def test_a_camera_that_is_not_there_or_is_busy_is_told_in_one_line(film):
     assert not os.path.exists("o.mp4")
 
 
+def test_a_recording_without_an_end_does_not_go_into_an_animation(shelf, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Camera(number, talking(10)))
+    for name in ("o.gif", "o.webp"):
+        with pytest.raises(UserError, match=r"write \.mp4, or say --end"):
+            vaegan.transfer("me.png", "webcam", name, model="tiny", tracker=SquareTracker())
+
+
 def test_nobody_before_the_camera_is_told_and_the_recording_stays(film):
     with pytest.raises(UserError, match=r"webcam: no face was seen, so that the photo rests in o\.mp4"):
         film([picture(face=False)] * 30, Screen(), save_motion="m.motion")

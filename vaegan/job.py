@@ -157,6 +157,8 @@ def transfer(
         crop_size=(size or CROP_SIZE) if compare else None,
     )
     suffix = "" if output.is_dir() else output.suffix.lower()
+    if run.live and end is None and suffix in (".gif", ".webp"):
+        raise UserError(f"a {suffix} holds some seconds only, which a webcam soon fills: write .mp4, or say --end")
     sound = _sound_of(run, sound)
     lost_sound = () if sound == "none" else sound_notes(suffix, speed if sound == "driver" else 1.0)
     sound = "none" if lost_sound else sound
