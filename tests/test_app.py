@@ -158,9 +158,27 @@ def test_photos_in_a_row_become_an_animation(visit, files):
     page.click("#row button")
     page.set_input_files("#photos input[type=file]", [str(files / "me.jpg"), str(find_photo("sample"))])
     text(page, "#photos", "sample")
+    move(page, "seconds", 0.4)
     page.click("#interpolate")
     page.wait_for_selector("#row-stage video", timeout=60_000)
     page.wait_for_function("document.querySelector('#row-stage video').currentTime > 0.2")
+
+
+def test_two_renderers_are_compared_in_step(visit, files):
+    page = visit.page
+    page.get_by_label("my video").check()
+    give(page, "#video", files / "clip.mp4")
+    page.get_by_role("tab", name="Compare").click()
+    page.click("button#compare")
+    page.wait_for_selector("#compare-stage table", timeout=90_000)
+    page.wait_for_function("document.querySelector('#compare-stage video').currentTime > 0.3")
+    times = page.evaluate("[...document.querySelectorAll('#compare-stage video')].map(v => v.currentTime)")
+    assert len(times) == 3 and max(times) - min(times) < 0.2
+    assert page.locator("#compare-stage th").all_inner_texts()[1:3] == [
+        "left: motion64, warp",
+        "right: motion64, decode",
+    ]
+    assert "The person is kept" in page.inner_text("#compare-stage table")
 
 
 def test_the_camera_drives_the_photo(visit):
@@ -219,6 +237,7 @@ def test_two_visitors_get_each_their_own_and_their_files_go_with_them(chrome, se
     give(other.page, "#photo", files / "me.jpg")
     text(other.page, "#found", "Face found")
     for visitor in (one, other):
+        visitor.page.get_by_label("measure the result").uncheck()
         visitor.page.click("#animate")
     for visitor in (one, other):
         visitor.page.wait_for_selector(RESULT, timeout=90_000)
@@ -303,6 +322,7 @@ def test_pictures_for_the_readme(chrome, server, tmp_path):
     """With VAEGAN_SCREENSHOTS=1 they replace those in docs/images."""
     one = Visit(chrome, server, 1280, 800)
     one.page.get_by_label("smiling").check()
+    one.page.get_by_label("measure the result").uncheck()
     one.page.click("#animate")
     one.page.wait_for_selector(RESULT, timeout=90_000)
     one.page.evaluate(f"document.querySelector('{RESULT}').pause()")

@@ -175,7 +175,9 @@ def build(known: list[str]) -> dict[str, gr.components.Component]:
                 file_count="multiple", file_types=["image"], label=f"Two to {MOST} photos", height=150, elem_id="photos"
             )
             with gr.Row():
-                parts["seconds"] = gr.Slider(0.2, 5, 2, step=0.1, label="seconds from one to the next")
+                parts["seconds"] = gr.Slider(
+                    0.2, 5, 2, step=0.1, label="seconds from one to the next", elem_id="seconds"
+                )
                 parts["loop"] = gr.Checkbox(True, label="loop")
             with gr.Row(elem_classes="actions"):
                 parts["go"] = gr.Button("Make the animation", variant="primary", elem_id="interpolate")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vaegan.errors import UserError
+from vaegan.folder import find_folder, read_config
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -40,6 +42,11 @@ def serve(
     port: None: the first free one from 7860 on
     Raises UserError.
     """
+    _check_address(host, port)
+    if model is not None:
+        from vaegan.model import shipped_models
+
+        read_config(find_folder(model, shipped_models()))
     with tempfile.TemporaryDirectory(prefix="vaegan-", ignore_cleanup_errors=True) as folder:
         root = Path(folder).resolve()
         os.environ.update(GRADIO_TEMP_DIR=str(root), GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
@@ -90,12 +97,28 @@ def serve(
                 app_kwargs={"middleware": [Middleware(Policy)]},
             )
         except OSError as error:
-            raise UserError(f"{host}:{port or ''} cannot be used ({error}): choose another --port or --host") from None
+            raise UserError(_refused(host, port, error)) from None
         add_route(server, visitors)
         try:
             yield address
         finally:
             page.close(verbose=False)
+
+
+def _check_address(host: str, port: int | None) -> None:
+    """Raise UserError for an address that cannot be used, before anything is loaded."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(address)
+    except OSError as error:
+        raise UserError(_refused(host, port, error)) from None
+
+
+def _refused(host: str, port: int | None, error: OSError) -> str:
+    where = host if port is None else f"{host}:{port}"
+    return f"{where} cannot be used ({error.strerror or error}): choose another --port or --host"
 
 
 class Policy:
