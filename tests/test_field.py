@@ -82,7 +82,8 @@ def test_lips_part_freely_and_what_lies_between_is_named(face):
 def test_upper_teeth_keep_their_height_in_a_mouth_that_opens_and_the_rest_is_dark(face):
     there = moved(face, jaw=0.15)
     field = dense_field(at_rest(face), there, SIZE)
-    kept, light = teeth_kept(field)
+    lips = torch.tensor([0.8, 0.4, 0.4])
+    kept, dark, share = teeth_kept(field, lips)
     x = round(float(there[0, 13, 0]) * SIZE)
     rows = (field.region[0, :, x] == MOUTH).nonzero()[:, 0]
     below_the_lip, above_the_chin = rows[: len(rows) // 4], rows[-(len(rows) // 4) :]
@@ -93,7 +94,8 @@ def test_upper_teeth_keep_their_height_in_a_mouth_that_opens_and_the_rest_is_dar
 
     assert shown(kept.position, below_the_lip) > 1.7 * shown(field.position, below_the_lip)
     assert shown(kept.position, above_the_chin) < shown(field.position, above_the_chin)
-    assert light[0, 0, rows[0], x] > 0.8 and light[0, 0, rows[-1], x] < 0.6
+    assert share[0, 0, rows[0], x] < 0.05 and share[0, 0, rows[-3], x] > 0.9
+    assert (dark[0, :, rows[-3], x] < 0.5 * lips).all() and dark[0, 0, rows[-3], x] > dark[0, 1, rows[-3], x]
     assert (kept.position != field.position).any(-1)[field.region != MOUTH].sum() == 0
     assert torch.equal(kept.position - kept.inner, field.position - field.inner)
 

@@ -79,6 +79,22 @@ def test_colour_is_painted_on_mouth_and_eyes_alone(model, portrait):
     assert 0.001 < (changed > 5).mean() < 0.02
 
 
+def test_the_dark_of_an_open_mouth_hides_the_photo_grain_and_all(model, portrait, monkeypatch):
+    red = torch.tensor([0.5, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 256, 256)
+    share = torch.zeros(1, 1, 256, 256)
+    share[0, 0, 120:136, 120:136] = 1
+    plain = render(model, portrait, mend=refiner()).image.astype(int)
+    monkeypatch.setattr("vaegan.render.warp.teeth_kept", lambda field, lips: (field, red, share))
+    image = render(model, portrait, mend=refiner()).image.astype(int)
+    x, y, side = mesh_box(portrait.mesh)
+    within, beside = round(0.04 * side), round(0.1 * side)
+    inner = image[round(y) - within : round(y) + within, round(x) - within : round(x) + within]
+    assert np.abs(inner - [128, 0, 0]).max() <= 1
+    image[round(y) - beside : round(y) + beside, round(x) - beside : round(x) + beside] = 0
+    plain[round(y) - beside : round(y) + beside, round(x) - beside : round(x) + beside] = 0
+    assert np.array_equal(image, plain)
+
+
 def test_lips_and_beards_take_on_no_teeth():
     region = torch.ones(1, 256, 256, dtype=torch.uint8)  # all of it face
     region[:, 150:170, 100:150] = MOUTH

@@ -34,6 +34,7 @@ class Moved:
 
     region: its view of the photo, upright. field: of that view; corner, side: its square, of `view_square`.
     colour: float32 (S, S, 3), to be added there, in 0..255; at this size the photo keeps its grain. None: nothing.
+    cover: float32 (S, S, 4), what hides the photo, grain and all: its colour in 0..255 times its share, and its share.
     """
 
     region: CropTransform
@@ -41,6 +42,7 @@ class Moved:
     corner: np.ndarray
     side: int
     colour: np.ndarray | None
+    cover: np.ndarray | None = None
 
     def reach(self, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Corners, in px, of the part of an image of `limit` (width, height) px that anything moves in."""
@@ -83,6 +85,13 @@ class Moved:
         if self.colour is not None and squares is not None:
             part, own_part = squares
             moved[part] = cv2.add(moved[part], self._resized(self.colour)[own_part], dtype=cv2.CV_8U)
+            if self.cover is not None and self.cover[..., 3].any():
+                cover = self._resized(self.cover)[own_part]
+                rows, columns = (np.flatnonzero(cover[..., 3].any(axis)) for axis in (1, 0))
+                if len(rows):
+                    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+                    hidden = moved[part][box] * (1 - cover[box][..., 3:]) + cover[box][..., :3]
+                    moved[part][box] = np.rint(hidden).astype(np.uint8)
 
     def square_in(self, low: np.ndarray, high: np.ndarray) -> tuple[tuple, tuple] | None:
         """Where the field's square lies in that part of the image, and where that part lies in the square."""

@@ -2,13 +2,15 @@
 
 Between the lips a field that interpolates linearly draws teeth out to the length of the opening. Here the lower lip
 weighs as many times more as the gap has grown, a projective map: at the upper lip nothing is stretched, at the lower
-one most. As the photo shows nothing that belongs there, it is taken into the dark of an open mouth.
+one most. Below the teeth neither the photo nor what is drawn shows anything that belongs there: that is the dark of an
+open mouth, in the lips' own tint, a little lighter towards the tongue.
 """
 
 from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vaegan.render.field import MOUTH, Field, triangulation
 
@@ -22,20 +24,29 @@ SIDES = (191, 415, 95, 324)
 MOST = 4.0
 """The gap counts as grown by no more than this."""
 
-DARKEST = 0.35
-"""Share of its light that what is stretched most keeps."""
+TEETH = 0.045
+"""Height of the upper teeth that an open mouth shows, in sides of the mesh box, where the photo's gap is smaller."""
+
+STARTS, FULL, MOST_DARK = 0.85, 1.4, 0.94
+"""In heights of the teeth below the upper lip: where the dark begins, and where its share is `MOST_DARK`."""
+
+DEEP, TONGUE = 0.1, 0.3
+"""The lips' light times this: the dark behind the teeth, and above the lower lip."""
 
 
-def teeth_kept(field: Field) -> tuple[Field, Tensor]:
-    """The field of one photo, changed between the lips, and the share of light (1, 1, S, S) to be kept there."""
+def teeth_kept(field: Field, lips: Tensor) -> tuple[Field, Tensor, Tensor]:
+    """The field of one photo, changed between the lips, and the dark there: (1, 3, S, S), and its share (1, 1, S, S).
+
+    lips: (3,), their colour in [0, 1].
+    """
     size = field.region.shape[1]
-    light = torch.ones(1, 1, size, size)
+    dark, share_of_dark = torch.zeros(1, 3, size, size), torch.zeros(1, 1, size, size)
     rest = field.rigid.rest.points[0]
     gaps = [(p[list(LOWER)] - p[list(UPPER)]).norm(dim=1).mean() for p in (rest, field.moved[0])]
     grown = float((gaps[1] / gaps[0].clamp_min(1e-6)).clamp(1, MOST))
     rows, columns = (field.region[0] == MOUTH).nonzero(as_tuple=True)
     if grown < 1.05 or not len(rows):
-        return field, light
+        return field, dark, share_of_dark
     triangles, region = triangulation(rest.device)
     triangles = triangles[region == MOUTH]
     corners = field.corners[0, triangles]  # (M, 3, 2) in px
@@ -50,11 +61,15 @@ def teeth_kept(field: Field) -> tuple[Field, Tensor]:
     lower = torch.isin(chosen, torch.tensor((*LOWER, *SIDES[2:]))).float()
     weight = share * (1 + (grown - 1) * lower)
     total = weight.sum(1, keepdim=True)
+    down = (share * lower).sum(1)  # 0 at the upper lip, 1 at the lower one
+    height = max(float(gaps[0]), TEETH * float(field.rigid.rest.size))
+    depth = ((down * float(gaps[1]) / height - STARTS) / (FULL - STARTS)).clamp(0, 1)
+    depth = depth.square() * (3 - 2 * depth)
+    share_of_dark[0, 0, rows, columns] = MOST_DARK * depth
+    dark[0, :, rows, columns] = lips[:, None] * (DEEP + (TONGUE - DEEP) * down)
     position = (weight[..., None] * rest[chosen]).sum(1) / total
     change = position - field.position[0, rows, columns]
-    inner = field.inner.clone()
+    inner, whole = field.inner.clone(), field.position.clone()
     inner[0, rows, columns] += change
-    whole = field.position.clone()
     whole[0, rows, columns] += change
-    light[0, 0, rows, columns] = DARKEST + (1 - DARKEST) * total[:, 0].pow(-1.0)
-    return replace(field, position=whole, inner=inner), light
+    return replace(field, position=whole, inner=inner), dark, F.avg_pool2d(share_of_dark, 3, 1, 1)

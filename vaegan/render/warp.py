@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaegan.faces.geometry import RIGID_POINTS, CropTransform, mesh_box
-from vaegan.faces.regions import IRISES, LEFT_LIDS, LIPS, RIGHT_LIDS
+from vaegan.faces.regions import INNER_LIPS, IRISES, LEFT_LIDS, LIPS, OUTER_LIPS, RIGHT_LIDS
 from vaegan.render.canvas import Canvas, Moved, view_square
 from vaegan.render.field import at_rest, dense_field
 from vaegan.render.openings import Openings
@@ -71,6 +71,8 @@ class Warp(Renderer):
         self.gain = torch.ones(len(portrait.mesh), 1)
         for points, gain in GAIN.items():
             self.gain[list(points)] = gain
+        lips = (self.rest.mesh[:, OUTER_LIPS] + self.rest.mesh[:, INNER_LIPS]) / 2
+        self.lips = self._pull(lips[None])[0, :, 0].median(1).values  # their colour
         with torch.inference_mode():
             self.still = model.decode(self.z).float().cpu()
 
@@ -123,7 +125,7 @@ class Warp(Renderer):
         corner, side, view = view_square(self.region, centre, scale)
         square = torch.from_numpy(view)[None]
         field = dense_field(self.rest, mesh, SIZE, square)
-        colour = None
+        colour = cover = None
         if self.refiner is not None:
             middle = (place[:, :2] - square[:, :2]) / square[:, 2:] + 0.5
             place = torch.cat([middle, place[:, 2:3] / square[:, 2:], place[:, 3:]], 1)
@@ -132,10 +134,11 @@ class Warp(Renderer):
             inputs = refiner_inputs(warped, field, faces[:1], faces[1:]).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
                 outputs = self.refiner(inputs).float()
-            field, light = teeth_kept(field)
+            field, dark, share = teeth_kept(field, self.lips)
             shown = self._pull(field.position)
-            colour = 255 * (compose(shown * light, field, outputs)[0] - shown)[0].permute(1, 2, 0).numpy()
-        return Moved(self.region, field, corner, side, colour)
+            colour = 255 * (compose(shown, field, outputs)[0] - shown)[0].permute(1, 2, 0).numpy()
+            cover = torch.cat([255 * dark * share, share], 1)[0].permute(1, 2, 0).numpy()
+        return Moved(self.region, field, corner, side, colour, cover)
 
     def _pull(self, position: Tensor) -> Tensor:
         """The photo at the places (1, S, S, 2), in sides of its view."""
