@@ -18,7 +18,7 @@ TOLD = ("kind", "data", "images_seen", "hours")
 
 @app.command(
     rich_help_panel="Animate",
-    epilog="Examples:\n  vaegan info\n  vaegan info --photo me.jpg --output faces.png\n  vaegan info --video out.mp4",
+    epilog="Examples:\n  vaegan info --photo me.jpg --output faces.png\n  vaegan info --video out.mp4",
 )
 def info(
     photo: Annotated[
