@@ -181,7 +181,7 @@ def test_words_say_what_the_figures_mean(clip):
     run = Result(clip.photo, clip.model)
     figures = run.measured(clip.frames, clip.frames)
     told = " ".join(words for _, _, words in in_words(figures, run))
-    assert "follows closely" in told and "still taken for" in told and "look about the same way" in told
+    assert "follows the driver's closely" in told and "still taken for" in told and "look about the same way" in told
     assert "smiles as asked" in told
     assert [len(panel.lines) for panel in curves(figures).axes] == [2, 2, 2, 2]
 

@@ -26,7 +26,12 @@ HARDLY = 0.05
 """A gain below which a correlation is about next to nothing."""
 
 PHOTO_PX = 192
-FOLLOWS = ((0.8, "follows closely"), (0.5, "follows"), (0.2, "follows loosely"), (-math.inf, "does not follow"))
+FOLLOWS = (
+    (0.8, "follows the driver's closely"),
+    (0.5, "follows the driver's"),
+    (0.2, "follows the driver's loosely"),
+    (-math.inf, "does not follow the driver's"),
+)
 CURVES = ("head turned (yaw, degrees)", "head down (pitch, degrees)", "smile (0 to 1)", "mouth open (0 to 1)")
 
 Line = tuple[str, str, str]
@@ -121,9 +126,9 @@ def _moved(what: str, verb: str, name: str, figures: ResultFigures, run: Transfe
     strength = run.settings.strength * getattr(run.settings, name)
     follows = next(words for least, words in FOLLOWS if (r if strength >= 0 else -r) >= least)
     if abs(gain) < HARDLY:
-        follows = "hardly moves with"
+        follows = "hardly moves with the driver's"
     against = " the other way" * (gain * strength < 0)
-    words = f"The {what.lower()} {follows} the driver's, and {verb} {abs(gain):.2f} times as far{against}; "
+    words = f"The {what.lower()} {follows}, and {verb} {abs(gain):.2f} times as far{against}; "
     words += f"asked for: {strength:g}."
     if spread is not None and spread < still:
         words += f" But the driver's own {what.lower()} hardly {verb}, so that this says little."
