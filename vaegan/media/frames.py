@@ -15,7 +15,7 @@ HDR = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 
 _WIDE = {ColorPrimaries.BT2020, ColorPrimaries.SMPTE431, ColorPrimaries.SMPTE432}
 _KNOWN = set(ColorPrimaries) - {ColorPrimaries.UNSPECIFIED}
-_PHOTOS, _ONE_AT_A_TIME = VideoReformatter(), Lock()  # its table takes seconds to make, and serves photos of one size
+_MAPPER, _ONE_AT_A_TIME = VideoReformatter(), Lock()  # its table takes seconds to make, and serves what has one size
 _BT2020_MATRIX, _UNSPECIFIED = 9, 2
 
 
@@ -38,8 +38,12 @@ class Converter:
 
     def rgb(self, frame: av.VideoFrame) -> np.ndarray:
         transparent = any(component.is_alpha for component in frame.format.components)
-        options = {**self._size, **_colours(frame), "format": "rgba" if transparent else "rgb24", "threads": 1}
-        image = self._reformatter.reformat(frame, **options).to_ndarray()
+        options = {**self._size, "format": "rgba" if transparent else "rgb24", "threads": 1}
+        if colours := _colours(frame):
+            with _ONE_AT_A_TIME:
+                image = _MAPPER.reformat(frame, **options, **colours).to_ndarray()
+        else:
+            image = self._reformatter.reformat(frame, **options).to_ndarray()
         return np.ascontiguousarray(upright(on_white(image) if transparent else image, frame))
 
 
@@ -63,7 +67,7 @@ def standard_range(image: np.ndarray, primaries: int, transfer: int) -> np.ndarr
     if not (colours := _colours(frame)):
         return image
     with _ONE_AT_A_TIME:
-        return _PHOTOS.reformat(frame, format="rgb24", threads=1, **colours).to_ndarray()
+        return _MAPPER.reformat(frame, format="rgb24", threads=1, **colours).to_ndarray()
 
 
 def on_white(image: np.ndarray) -> np.ndarray:
