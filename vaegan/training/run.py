@@ -138,8 +138,7 @@ def _prepare(
         if batch := cfg.data.get("batch"):
             before = config_of(folder, cfg.resume).data.get("batch", batch) * earlier.get("processes", 1)
             same_steps(cfg.resume, before, batch * trainer.world_size)
-    batches = len(data.train)
-    steps = module.steps or t.steps or t.epochs * min(batches, t.fast or batches)
+    steps = module.steps or t.steps or t.epochs * min(len(data.train), t.fast or len(data.train))
     module.progress = Progress(steps, seconds_of(t.max_time))
     module.cuda_graph = bool(t.cuda_graph) and t.accelerator in {"gpu", "cuda"} and t.devices in {1, "1"}
     if began is None:
