@@ -14,7 +14,7 @@ from vaegan.model import FaceModel, Framing, load_model
 from vaegan.networks import VAE, Heads
 from vaegan.portrait import read_portrait
 from vaegan.render import build_renderer
-from vaegan.render.field import MOUTH, Field
+from vaegan.render.field import EYE, MOUTH, Field
 from vaegan.render.refiner import Refiner, compose
 from vaegan.render.view import FullView
 from vaegan.render.warp import Warp
@@ -77,6 +77,19 @@ def test_colour_is_painted_on_mouth_and_eyes_alone(model, portrait):
     beyond = (np.abs(xx - x) > 0.6 * side) | (np.abs(yy - y) > 0.6 * side)
     assert not changed[beyond].any()
     assert 0.001 < (changed > 5).mean() < 0.02
+
+
+def test_lids_that_are_painted_are_no_redder_than_the_skin_around_them():
+    grey = torch.full((1, 3, 256, 256), 0.5)
+    position, region = torch.zeros(1, 256, 256, 2), torch.zeros(1, 256, 256, dtype=torch.uint8)
+    orange = torch.zeros(1, 16, 128, 128)
+    orange[:, :4], orange[:, 4:12], orange[:, 12:] = 3, -1, 9
+    shades = []
+    for kind in (EYE, MOUTH):
+        region[0, 100:156, 100:156] = kind
+        made, _ = compose(grey, Field(position, region, *[None] * 4), orange)
+        shades.append(float(made[0, 0, 128, 128] - made[0, 1, 128, 128]))
+    assert shades[0] < 0.05 < 0.5 < shades[1]
 
 
 def test_the_dark_of_an_open_mouth_hides_the_photo_grain_and_all(model, portrait, monkeypatch):

@@ -131,19 +131,23 @@ def compose(warped: Tensor, field: Field, outputs: Tensor) -> tuple[Tensor, Tens
     Args:
         warped: (N, 3, S, S) in [0, 1], the photo pulled through the field. outputs: of the refiner.
     """
-    colour = _in_tint(torch.sigmoid(3 * F.pixel_shuffle(outputs[:, :12], 2)), warped)
+    colour = _in_tint(torch.sigmoid(3 * F.pixel_shuffle(outputs[:, :12], 2)), warped, field.region)
     colour = _within(colour, warped, field.region)
     mask = torch.sigmoid(F.pixel_shuffle(outputs[:, 12:16], 2)) * window(field.region)
     return torch.lerp(warped, colour, mask), mask
 
 
-def _in_tint(colour: Tensor, warped: Tensor) -> Tensor:
+def _in_tint(colour: Tensor, warped: Tensor, region: Tensor) -> Tensor:
     """Colours whose green and blue exceed their red no further than somewhere near in the photo: teeth, lips and lids
-    are never green or blue, and a critic that looks for eyes is pleased by blue ones."""
+    are never green or blue, and a critic that looks for eyes is pleased by blue ones. Likewise for the red of eyes."""
     coarse = F.avg_pool2d(warped, 4)
-    near = F.max_pool2d(coarse[:, 1:] - coarse[:, :1], 2 * REACH + 1, 1, REACH).clamp_min(0)
-    most = colour[:, :1] + F.interpolate(near, size=colour.shape[2:], mode="bilinear", align_corners=False)
-    return torch.cat([colour[:, :1], torch.minimum(colour[:, 1:], most)], 1)
+    excess = torch.cat([coarse[:, 1:] - coarse[:, :1], coarse[:, :1] - coarse[:, 1:2]], 1)
+    near = F.max_pool2d(excess, 2 * REACH + 1, 1, REACH).clamp_min(0)
+    eyes = F.max_pool2d(F.max_pool2d((region == EYE).float()[:, None], 4), 2 * REACH + 1, 1, REACH)
+    near = torch.cat([near[:, :2], near[:, 2:] + 1 - eyes], 1)
+    near = F.interpolate(near, size=colour.shape[2:], mode="bilinear", align_corners=False)
+    red = torch.minimum(colour[:, :1], colour[:, 1:2] + near[:, 2:])
+    return torch.cat([red, torch.minimum(colour[:, 1:], red + near[:, :2])], 1)
 
 
 def _within(colour: Tensor, warped: Tensor, region: Tensor) -> Tensor:
