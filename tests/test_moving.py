@@ -116,14 +116,20 @@ def test_sound_of_driver_or_photo(tmp_path, monkeypatch):
     film("photo.mp4", walking(10), audio_from="loud.mp4")
     film("driver.mp4", talking(10))
 
-    def made(sound, photo="photo.mp4", driver="driver.mp4"):
+    notes = []
+
+    def made(sound, photo="photo.mp4", driver="driver.mp4", output="o.mp4"):
+        notes.clear()
+        options = {"model": "paper-vae", "tracker": SquareTracker(), "reference": "first", "size": 64}
         result = vaegan.transfer(
-            photo, driver, "o.mp4", model="paper-vae", tracker=SquareTracker(), sound=sound, reference="first", size=64
+            photo, driver, output, sound=sound, on_note=lambda note: notes.append(note.text), **options
         )
-        return VideoReader("o.mp4").has_audio, result.audio
+        return VideoReader(output).has_audio, result.audio
 
     assert made(None) == made("photo") == (True, True)
-    assert made("driver") == made("none") == (False, False)
+    assert made("none") == (False, False) and not notes
+    assert made("driver") == (False, False) and notes == ["the driver has no sound, so the result has none"]
+    assert made(None, output="o.gif") == (False, False) and "the photo's is left out" in notes[0]
     assert made(None, photo="driver.mp4", driver="photo.mp4") == (True, True)
     write_image("still.png", picture())
     with pytest.raises(UserError, match="still photo has no sound"):

@@ -159,8 +159,8 @@ def transfer(
     suffix = "" if output.is_dir() else output.suffix.lower()
     if run.live and end is None and suffix in (".gif", ".webp"):
         raise UserError(f"a {suffix} holds some seconds only, which a webcam soon fills: write .mp4, or say --end")
-    sound = _sound_of(run, sound)
-    lost_sound = () if sound == "none" else sound_notes(suffix, speed if sound == "driver" else 1.0)
+    asked, sound = sound, _sound_of(run, sound)
+    lost_sound = sound_notes(suffix, speed, asked, sound)
     sound = "none" if lost_sound else sound
     audio = sound != "none"
     width, height, faces = _compared(run) if compare else (run.width, run.height, run.stage.faces)

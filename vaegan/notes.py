@@ -62,12 +62,18 @@ def size_notes(photo: np.ndarray, width: int, height: int) -> tuple[Note, ...]:
     return (Note("size", f"the photo has {given} px, the result {width}x{height}: --size sets another, up to 4096"),)
 
 
-def sound_notes(suffix: str, speed: float) -> tuple[Note, ...]:
-    """A note where a driver's sound cannot come along: into such a file, or so much faster or slower."""
+def sound_notes(suffix: str, speed: float, asked: str | None, sound: str) -> tuple[Note, ...]:
+    """A note where sound is left out: there is none, the file holds none, or it would be too fast or too slow.
+
+    asked: whose is asked for, None: whoever has some; sound: whose there is, "driver", "photo" or "none"
+    """
+    if sound == "none":
+        silent = asked not in (None, "none")
+        return (Note("sound", f"the {asked} has no sound, so the result has none"),) if silent else ()
     if suffix not in WITH_SOUND:
         what = f"{suffix} holds no sound" if suffix else "a folder of frames holds no sound"
-        return (Note("sound", f"{what}: the driver's is left out; .mp4 has it"),)
-    if not 0.5 <= speed <= 2:
+        return (Note("sound", f"{what}: the {sound}'s is left out; .mp4 has it"),)
+    if sound == "driver" and not 0.5 <= speed <= 2:
         return (Note("sound", f"sound at {speed:g} times its speed is not understood, and left out"),)
     return ()
 

@@ -106,7 +106,8 @@ def read_portraits(
     image = rgb_array(photo) if isinstance(photo, np.ndarray) else read_image(find_photo(photo))
     faces = tracker.detect(image)
     if not faces:
-        raise UserError(f"{photo_name(photo)}: no face found; use a photo that shows one face from the front, well lit")
+        name = photo_name(photo)
+        raise UserError(f"{name}: no face found; use a photo that shows one face upright, from the front, well lit")
     chosen = choose_faces(faces, face, photo_name(photo))
     crops = [framing(one.mesh, model.framing.scale, model.framing.follow) for one in chosen]
     latents = encode_crops(model, np.stack([crop.crop(image, model.size) for crop in crops]))
