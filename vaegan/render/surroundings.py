@@ -41,7 +41,7 @@ class Surroundings:
 
     @classmethod
     def of_view(cls, photo: np.ndarray, region: CropTransform, size: int) -> Surroundings:
-        """Of the view alone, (size, size); what lies below the photo is its mirror image."""
+        """Of the view alone, (size, size); what lies below the photo is its last row."""
         photo, origin = _continued(photo, region)
         wide = CropTransform(region.cx + origin[0], region.cy + origin[1], AROUND * region.side)
         image = wide.crop(photo, round(AROUND * size))
@@ -49,8 +49,6 @@ class Surroundings:
         low = np.clip(np.ceil(-corner * scale), 0, len(image) - 1).astype(int)
         high = np.floor((np.array(photo.shape[1::-1]) - corner) * scale)
         high = np.clip(high, low + 1, len(image)).astype(int)
-        beyond = (low[1], len(image) - high[1], low[0], len(image) - high[0])
-        image = cv2.copyMakeBorder(image[low[1] : high[1], low[0] : high[0]], *beyond, cv2.BORDER_REFLECT_101)
         origin = np.full(2, (len(image) - size) // 2)
         return cls(image, origin, np.stack([low, high]) - origin)
 
