@@ -201,7 +201,7 @@ def test_missing_data_is_said_in_one_line(tmp_path):
         train(cfg, tmp_path / "run")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=["model=tracker", "data=synthetic", "data.synthetic=150"])
-    with pytest.raises(UserError, match="learns from data=tracker"):
+    with pytest.raises(UserError, match="model=tracker does not learn from StillsData but from TrackerData"):
         train(cfg, tmp_path / "run")
 
 

@@ -88,8 +88,6 @@ class TrackerTraining(TrainingModule):
         return part, steps, steps
 
     def begin(self, data: TrackerData, start_from: str | None) -> None:
-        if not isinstance(data, TrackerData):
-            raise UserError("model=tracker learns from data=tracker, which comes with it: leave data= out")
         if self.progress.max_seconds:
             raise UserError("trainer.max_time does not fit model=tracker, whose parts have a number of steps each")
         self.start = _start(start_from) if start_from else None
