@@ -41,8 +41,8 @@ def page(
 
     from vaegan.app.server import serve
 
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with serve(host, port, not no_browser, model, device.value) as address:
         typer.echo(f"the page is at {address} (Ctrl-C ends it)")
-        stop = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: stop.set())
         stop.wait()
