@@ -178,3 +178,14 @@ def _write_mat(path: Path, name: str, table: dict) -> None:
             cells = np.array([values])
         struct[field] = cells
     savemat(path, {name: struct})
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_an_archive_that_points_outside_itself_is_refused_by_any_python(tmp_path, monkeypatch, filtered):
+    if not filtered:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)  # Python before 3.11.4
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("../outside.png"))
+    with pytest.raises(UserError, match="outside"):
+        jobs_module._unpacked(tmp_path / "photos.tar", tmp_path / "parts/photos")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["parts", "photos.tar"]

@@ -211,11 +211,21 @@ def _unpacked(archive: Path, target: Path) -> Path:
                 with tarfile.open(archive) as file:
                     members = [member for member in file if member.isfile() or member.isdir()]
                     _check_room(archive, sum(member.size for member in members), temporary)
-                    file.extractall(temporary, members, filter="data")
+                    _inside(members, temporary)
+                    file.extractall(
+                        temporary, members, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {})
+                    )
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
             what = str(error).splitlines()[0].strip(" :") if str(error) else "it is cut short"
             raise UserError(f"{archive} cannot be unpacked ({what}): fetch it again, or unpack it yourself") from error
     return target
+
+
+def _inside(members: list[tarfile.TarInfo], folder: Path) -> None:
+    """What the filter "data" sees to as well, which Python 3.11 has from 3.11.4 on only."""
+    for member in members:
+        if not (folder / member.name).resolve().is_relative_to(folder.resolve()):
+            raise tarfile.TarError(f"{member.name} would lie outside the folder it is unpacked into")
 
 
 def _check_room(archive: Path, needed: int, folder: Path) -> None:
