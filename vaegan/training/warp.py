@@ -57,6 +57,7 @@ class RefinerTraining(TrainingModule):
     """
 
     objective = "lpips"
+    parallel = False  # each process would draw the same pairs
     takes = FramesData
 
     def __init__(
