@@ -178,7 +178,7 @@ def test_two_renderers_are_compared_in_step(visit, files):
         "left: motion64, warp",
         "right: motion64, decode",
     ]
-    assert "The person is kept" in page.inner_text("#compare-stage table")
+    assert "Smile" in page.inner_text("#compare-stage table")
 
 
 def test_the_camera_drives_the_photo(visit):
@@ -207,10 +207,16 @@ def _default(parameter: inspect.Parameter):
 
 def test_cancelled_work_leaves_nothing(visit, server):
     page = visit.page
-    page.click("#animate")
-    text(page, "#animate-status", "frames/s")
-    page.click("#cancel")
-    text(page, "#animate-status", "nothing is kept")
+    for _ in range(3):  # a machine that is busy may have the last frame before the click arrives
+        page.click("#animate")
+        page.wait_for_function("!/ px in /.test(document.querySelector('#animate-status').innerText)")
+        text(page, "#animate-status", "frames/s")
+        page.click("#cancel")
+        page.wait_for_function("/nothing is kept| px in /.test(document.querySelector('#animate-status').innerText)")
+        if "nothing is kept" in page.inner_text("#animate-status"):
+            break
+    else:
+        pytest.fail("three animations ended before they could be cancelled")
     assert not [name for name in server.files() if "animate" in name]
 
 
