@@ -15,7 +15,9 @@ from PIL import Image
 from vaegan.data.prepare.sources import plain
 from vaegan.errors import UserError
 from vaegan.media import VideoReader, image_size, read_image, write_image
+from vaegan.media.images import image_hdr
 from vaegan.media.timing import moving_rate
+from vaegan.samples import find_photo
 
 COLOURS = [(200, 60, 50), (60, 190, 80), (70, 80, 200), (225, 180, 150), (30, 25, 20), (250, 250, 250)]
 PATCHES = np.concatenate([np.full((32, 16, 3), colour, np.uint8) for colour in COLOURS], axis=1)
@@ -132,6 +134,8 @@ def test_hdr_photos_look_as_their_standard_siblings(tmp_path):
     (tmp_path / "hdr.png").write_bytes(data[:33] + chunk + data[33:])
     for name in ("hdr.avif", "hdr.png"):
         assert off(read_image(tmp_path / name), PATCHES) < 5, name
+        assert image_hdr(tmp_path / name) == "PQ", name
+    assert image_hdr(find_photo("sample")) == ""
 
 
 def test_a_cmyk_picture_is_converted_by_its_own_profile(tmp_path):

@@ -28,7 +28,7 @@ class Note:
 
     kind: "faces" (photo or driver shows several) | "cut" (in the driver)
         | "size" (of the result) | "sound" (left out) | "quality" (not heeded)
-        | "hdr", "rate" (of the driver)
+        | "hdr" (photo or driver) | "rate" (of the driver)
         | "reference" (the driver's frame that was chosen) | "pose" (photo and driver look different ways)
     text: one line
     """
@@ -46,14 +46,19 @@ def faces_notes(photo: str, faces: int) -> tuple[Note, ...]:
 def driver_notes(source: Source | None, fps: Fraction | None) -> tuple[Note, ...]:
     """Notes on a driver of a high dynamic range, or of frames that come much faster while it moves than on average."""
     notes = []
-    if source is not None and source.hdr:
-        text = f"{source.name} is HDR ({source.hdr}); its colours are mapped to those of ordinary video"
-        notes.append(Note("hdr", text))
+    if source is not None:
+        notes += hdr_notes(source.name, source.hdr)
     if source is not None and fps is None and source.mean_rate < VARIABLE * source.rate:
         rates = f"{float(source.rate):.4g} frames/s, as while it moves, not its mean of {float(source.mean_rate):.3g}"
         text = f"{source.name} has a variable frame rate; the result has {rates}: --fps sets another"
         notes.append(Note("rate", text))
     return tuple(notes)
+
+
+def hdr_notes(name: str, hdr: str) -> tuple[Note, ...]:
+    """A note where a photo or driver of that name is of a high dynamic range, "PQ" or "HLG"."""
+    text = f"{name} is HDR ({hdr}); its colours are mapped to those of ordinary pictures"
+    return (Note("hdr", text),) if hdr else ()
 
 
 def size_notes(photo: np.ndarray, width: int, height: int) -> tuple[Note, ...]:

@@ -17,12 +17,13 @@ from vaegan.adjust import Adjustment, Adjustments, absolute_offset
 from vaegan.directions import directions_of, has_directions
 from vaegan.errors import UserError
 from vaegan.frames import Frame, Frames, Outcome
+from vaegan.media.images import image_hdr
 from vaegan.motion import Motion, MotionRecorder, Steps
 from vaegan.moving import MovingStage, VideoPhoto, check_video, is_video, rounds
-from vaegan.notes import Note, Noticed, driver_notes, faces_notes, pose_notes, reference_notes
+from vaegan.notes import Note, Noticed, driver_notes, faces_notes, hdr_notes, pose_notes, reference_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portraits, watch
 from vaegan.reference import choose_reference, nearest, read_heads, shaken
-from vaegan.samples import find_driver
+from vaegan.samples import find_driver, find_photo
 from vaegan.settings import TransferSettings
 from vaegan.smoothing import sigmas
 from vaegan.sources import HANDED_IN_FPS, LiveSource, Source, open_source, prefetch, webcam_number
@@ -98,6 +99,8 @@ class Transfer:
         self.photos = self.video.portraits if self.video else read_portraits(photo, model, tracker, s.face)
         self.photo = self.photos[0]
         self.notes = faces_notes(photo_name(photo), self.photo.faces) if s.face == "largest" else ()
+        if self.video is None and not isinstance(photo, np.ndarray):
+            self.notes += hdr_notes(photo_name(photo), image_hdr(find_photo(photo)))
         self.notes += driver_notes(self.source, s.fps)
         if self.video is None:
             self.stage = Stage(self.photos, model, s, crop_size)

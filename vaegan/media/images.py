@@ -83,6 +83,17 @@ def image_info(path: str | os.PathLike) -> dict:
         return {**image.info, **getattr(image, "text", {})}
 
 
+def image_hdr(path: str | os.PathLike) -> str:
+    """What kind of high dynamic range a photo is of, "PQ" or "HLG"; "" where it is of the standard one.
+
+    Raises:
+        UserError: as `read_image`.
+    """
+    source = input_file(path, "a picture")
+    with opened_picture(source, str(path)) as image:
+        return "" if "icc_profile" in image.info else {16: "PQ", 18: "HLG"}.get(_code_points(image, source)[1], "")
+
+
 def write_image(path: str | os.PathLike, image: np.ndarray, comment: str | None = None) -> None:
     """Write uint8 (H, W, 3) RGB to `path`, whole or not at all; the ending says the format (see IMAGE_SUFFIXES).
 
