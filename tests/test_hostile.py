@@ -17,28 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from media_clips import make_clip
 from PIL import Image
+from standin import save_tiny_model
 
 from vaegan.data import format as sets
 from vaegan.media import VideoWriter, encode_image, files, read_image, write_image
-from vaegan.model import FaceModel, Framing
-from vaegan.networks import VAE
 from vaegan.samples import find_photo
 
 COUNT = 16
 MOST_MB = 2048
 LINES = ("note: ", "warning: ")
-NETWORKS = {
-    "size": 64,
-    "latent": 8,
-    "hidden": 16,
-    "encoder_widths": [12, 12, 16, 16, 16, 16, 16],
-    "encoder_strides": [4, 2, 1, 1, 1, 1, 1],
-    "decoder_widths": [16, 16, 16, 16, 12, 12, 12],
-    "decoder_strides": [1, 1, 1, 1, 1, 2, 4],
-}
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +41,7 @@ def sound(tmp_path_factory) -> Path:
         with VideoWriter(root / name, 128, 128, 10) as video:
             for step in range(5):
                 video.write(np.roll(photo, step, 1))
-    torch.manual_seed(0)
-    model = FaceModel(VAE(**NETWORKS), Framing(1.6, False), "tiny", {})
-    model.save(root / "model")
+    save_tiny_model(root / "model")
     command = ["transfer", "--photo", "photo.png", "--driver", "clip.mp4", "--model", "model"]
     done = _Commands().run(root, [*command, "--save-motion", "driver.motion", "--output", "out.mp4"])
     assert done["status"] == 0, done["said"]
