@@ -201,6 +201,21 @@ def test_photo_and_driver_that_are_not_what_they_say(transfer, tmp_path):
     refused(transfer(photo="void.jpg"), "void.jpg")
     (tmp_path / "bad.motion").write_text("This is not a motion.\n" * 100)
     refused(transfer(driver="bad.motion"), "bad.motion")
+    refused(transfer(photo="bad.motion"), "bad.motion is a motion, where a picture is expected", "--driver")
+    refused(transfer(photo="text.mp4"), "text.mp4 is not a video")  # which may be a photo, were it one
+
+
+def test_a_video_where_a_picture_is_needed_is_called_one(transfer, shelf, monkeypatch, capsys):
+    for words in (["info", "--photo", "clip.mp4"], ["interpolate", "clip.mp4", "me.png", "out.mp4"]):
+        monkeypatch.chdir(shelf)
+        line = refused(_call(vaegan_main, ["vaegan", *words], monkeypatch, capsys), "save one of its frames as PNG")
+        assert line.startswith("error: clip.mp4 is a video, where a picture is expected")
+
+
+def test_loop_and_keep_are_of_a_video_as_photo(transfer):
+    for option, words in (("--loop", ["--loop"]), ("--keep none", ["--keep", "none"])):
+        line = refused(transfer(*words))
+        assert f"{option} is for a video as --photo" in line and line.count("--") == 2
 
 
 def test_truncated_driver_is_used_as_far_as_it_goes(transfer, shelf, tmp_path):

@@ -118,9 +118,9 @@ def test_calibrating_again_takes_a_new_reference():
 
 
 def test_what_needs_frames_to_come_is_refused():
-    for options in ({"smooth": 0.5}, {"reference": 3}, {"reference": "whole"}, {"motion": "absolute"}):
-        with pytest.raises(UserError, match=r"a live driver is drawn as it comes"):
-            session(**options)
+    for option, value in (("smooth", 0.5), ("speed", 2), ("reference", 3), ("reference", "whole"), ("motion", "absolute")):
+        with pytest.raises(UserError, match=rf"--{option}.* does not go with a live driver"):
+            session(**{option: value})
 
 
 def test_an_error_reaches_whoever_waits_and_a_closed_session_says_so():

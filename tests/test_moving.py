@@ -50,9 +50,12 @@ def test_what_is_a_video(photo, tmp_path):
     write_image(tmp_path / "still.png", picture())
     film(tmp_path / "moves.gif", walking(3))
     film(tmp_path / "folder", walking(2))
+    (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(UserError, match="is not a video that can be read"):
+        is_video(tmp_path / "text.mp4")
     assert [is_video(tmp_path / n) for n in ("photo.mp4", "moves.gif", "folder")] == [True] * 3
-    assert [is_video(n) for n in (tmp_path / "still.png", tmp_path / "text.mp4", "sample", picture())] == [False] * 4
+    assert [is_video(n) for n in (tmp_path / "still.png", tmp_path / "text.jpg", "sample", picture())] == [False] * 4
 
 
 def test_each_frame_of_the_video_is_drawn_on_until_one_of_both_ends(photo, driver):
@@ -101,7 +104,7 @@ def test_a_video_without_a_face_is_refused(tmp_path, driver):
 
 @pytest.mark.parametrize("options", [{"keep": "none"}, {"loop": True}, {"keep": "some"}])
 def test_what_goes_with_a_video_alone_is_refused_for_a_still(driver, options):
-    with pytest.raises(UserError, match="keep"):
+    with pytest.raises(UserError, match="keep|loop"):
         run(picture(), driver, **options)
 
 

@@ -99,7 +99,7 @@ def test_what_holds_no_sound_says_so_and_keeps_count_and_length(inputs, tmp_path
 
 
 def test_a_gif_that_browsers_would_slow_down_is_refused_before_the_work(inputs, tmp_path):
-    with pytest.raises(UserError, match="at most 50 frames/s"):
+    with pytest.raises(UserError, match="at most 50 frames/s; use --fps 50"):
         made(inputs, tmp_path / "out.gif", fps=60)
     assert not list(tmp_path.iterdir())
 

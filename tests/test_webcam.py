@@ -171,6 +171,18 @@ def test_a_recording_without_an_end_does_not_go_into_an_animation(shelf, monkeyp
             vaegan.transfer("me.png", "webcam", name, model="tiny", tracker=SquareTracker())
 
 
+def test_options_that_do_not_go_with_a_camera_are_told_before_it_is_opened(shelf, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: pytest.fail("the camera was opened"))
+    for options, told in (
+        ({"steady": 0.5}, "--steady does not go with a live driver"),
+        ({"reference": "whole"}, "--reference whole does not go"),
+        ({"loop": True}, "--loop is for a video as --photo"),
+        ({"output": "o.gif"}, r"write \.mp4, or say --end"),
+    ):
+        with pytest.raises(UserError, match=told):
+            vaegan.transfer("me.png", "webcam", model="tiny", tracker=SquareTracker(), **options)
+
+
 def test_nobody_before_the_camera_is_told_and_the_recording_stays(film):
     with pytest.raises(UserError, match=r"webcam: no face was seen, so that the photo rests in o\.mp4"):
         film([picture(face=False)] * 30, Screen(), save_motion="m.motion")

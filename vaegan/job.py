@@ -24,6 +24,7 @@ from vaegan.preview import on_screen
 from vaegan.render.extent import CROP_SIZE
 from vaegan.samples import find_driver, find_photo
 from vaegan.settings import PARTS, TransferSettings
+from vaegan.sources import is_live
 from vaegan.storyboard import Storyboard
 
 if TYPE_CHECKING:
@@ -144,6 +145,9 @@ def transfer(
         model = load(model, device)
     driver = find_driver(driver, model.name)
     files = _check_outputs((photo, driver), output, storyboard, save_motion, report)
+    suffix = "" if output.is_dir() else output.suffix.lower()
+    if is_live(driver) and end is None and suffix in (".gif", ".webp"):
+        raise UserError(f"a {suffix} holds some seconds only, which a webcam soon fills: write .mp4, or say --end")
     signed = None if sign is None else signing(sign, output, statement(model.id))
     shown = compare or storyboard is not None or report is not None
     run = Transfer(
@@ -156,9 +160,6 @@ def transfer(
         keep_motion=save_motion is not None or report is not None,
         crop_size=(size or CROP_SIZE) if compare else None,
     )
-    suffix = "" if output.is_dir() else output.suffix.lower()
-    if run.live and end is None and suffix in (".gif", ".webp"):
-        raise UserError(f"a {suffix} holds some seconds only, which a webcam soon fills: write .mp4, or say --end")
     asked, sound = sound, _sound_of(run, sound)
     lost_sound = sound_notes(suffix, speed, asked, sound)
     sound = "none" if lost_sound else sound

@@ -13,6 +13,7 @@ import numpy as np
 
 from vaegan.errors import UserError
 from vaegan.media import atomic_path
+from vaegan.media.files import VIDEO_ENDINGS
 from vaegan.reference import READINGS
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def read_motion(path: str | Path, make: Callable[..., M]) -> M:
     except FileNotFoundError:
         raise UserError(f"{path}: no such motion file") from None
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+        if path.suffix.lower() in VIDEO_ENDINGS:
+            raise UserError(f"{path} is a video, not a motion: `transfer --save-motion` makes one of it") from None
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not a usable motion file ({reason}); make it again with --save-motion") from None
 

@@ -14,6 +14,7 @@ import numpy as np
 from vaegan.adjust import QUICKEST_SECONDS, Bounds, smoothstep
 from vaegan.errors import UserError
 from vaegan.faces.choice import choose_faces
+from vaegan.media.files import VIDEO_ENDINGS
 from vaegan.media.images import picture_frames
 from vaegan.motion import Motion, Steps, delta
 from vaegan.portrait import FaceCropper, Portrait, encode_crops, parts
@@ -40,16 +41,42 @@ def is_video(photo: str | Path | np.ndarray) -> bool:
         count = picture_frames(photo)
         return (VideoReader(photo).expected_frames or 2) > 1 if count is None else count > 1
     except UserError:
+        if Path(photo).suffix.lower() in VIDEO_ENDINGS:
+            raise
         return False  # whoever reads it as a photo says why
 
 
 def check_video(video: VideoPhoto | None, settings: TransferSettings) -> None:
     """Raise UserError for settings that do not go with the photo that was given."""
     s = settings
-    if video is None and (s.keep != "all" or s.loop):
-        raise UserError("keep and loop are of a photo that is a video: leave them out")
+    if video is None:
+        _check_still(s)
     if video is not None and s.motion == "absolute" and s.keep == "all":
         raise UserError("absolute motion takes the place of what the video does: add --keep pose or --keep none")
+
+
+def check_live(settings: TransferSettings, photo: str | Path | np.ndarray, has_heads: bool) -> None:
+    """Raise UserError for what does not go with a driver that comes in its own time, before it is opened."""
+    s = settings
+    if is_video(photo):
+        raise UserError("a live driver moves a still photo: name a picture with --photo")
+    _check_still(s)
+    left_out = {
+        "--smooth": s.smooth,
+        "--steady": s.steady,
+        "--speed": s.speed != 1,
+        f"--reference {s.reference}": s.reference == "whole" or isinstance(s.reference, int),
+        "--motion absolute, with a model without heads,": s.motion == "absolute" and not has_heads,
+    }
+    for option, given in left_out.items():
+        if given:
+            raise UserError(f"{option} does not go with a live driver, which is drawn as it comes: leave it out")
+
+
+def _check_still(settings: TransferSettings) -> None:
+    given = {"--loop": settings.loop, f"--keep {settings.keep}": settings.keep != "all"}
+    for option in (name for name, there in given.items() if there):
+        raise UserError(f"{option} is for a video as --photo, and this one is a still picture: leave it out")
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from vaegan.errors import UserError
 from vaegan.frames import Frame, Frames, Outcome
 from vaegan.media.images import image_hdr
 from vaegan.motion import Motion, MotionRecorder, Steps
-from vaegan.moving import MovingStage, VideoPhoto, check_video, is_video, rounds
+from vaegan.moving import MovingStage, VideoPhoto, check_live, check_video, is_video, rounds
 from vaegan.notes import Note, Noticed, driver_notes, faces_notes, hdr_notes, pose_notes, reference_notes
 from vaegan.portrait import BATCH, DriverFrame, crop_picture, photo_name, read_portraits, watch
 from vaegan.reference import choose_reference, nearest, read_heads, shaken
 from vaegan.samples import find_driver, find_photo
 from vaegan.settings import TransferSettings
 from vaegan.smoothing import sigmas
-from vaegan.sources import HANDED_IN_FPS, LiveSource, Source, open_source, prefetch, webcam_number
+from vaegan.sources import HANDED_IN_FPS, LiveSource, Source, is_live, open_source, prefetch, webcam_number
 from vaegan.stage import Stage
 from vaegan.streaming import Streaming, smoothed
 
@@ -65,7 +65,9 @@ class Transfer:
             tracker = FaceTracker()
         s = self.settings = settings or TransferSettings()
         self.model, self.tracker, self.video = model, tracker, None
-        if is_video(photo):
+        if is_live(driver):
+            check_live(s, photo, model.has_heads)
+        elif is_video(photo):
             timed = isinstance(driver, (str, Path, Motion))  # else its frames come at a rate of their own
             fps = s.fps or (None if timed else HANDED_IN_FPS)
             self.video = VideoPhoto(photo, model, tracker, s.face, fps, s.keep != "all")
@@ -83,18 +85,9 @@ class Transfer:
             self.given, self.source, self.rate, self.expected = opened, None, opened.fps, len(opened)
         else:
             self.given, self.source, self.rate = None, opened, s.fps or opened.rate
-            if opened.live and s.speed != 1:
-                raise UserError("speed does not go with a live driver, which comes at its own: leave it out")
             grown = float(self.rate / opened.rate) / s.speed if self._between else 1.0
             self.expected = None if opened.expected is None else max(1, round(opened.expected * grown))
         self.show_driver = show_driver and self.source is not None and (self.source.repeats or not self.reads_first)
-        if self.live and self.video is not None:
-            raise UserError("a live driver moves a still photo: name a picture with --photo")
-        if self.live and (self.reads_first or isinstance(s.reference, int) or s.smooth or s.steady):
-            raise UserError(
-                "a live driver is drawn as it comes: leave out --smooth, --steady, a numbered or whole --reference, "
-                "and, with a model without heads, --motion absolute"
-            )
         self.keep_motion, self._streaming, self._noticed = keep_motion, None, None
         self.photos = self.video.portraits if self.video else read_portraits(photo, model, tracker, s.face)
         self.photo = self.photos[0]

@@ -232,6 +232,11 @@ def webcam_number(driver: str | Path) -> int | None:
     return int(meant[1] or 0) if meant and not Path(driver).exists() else None
 
 
+def is_live(driver: object) -> bool:
+    """Whether a driver's frames come in their own time: a webcam, or a `LiveSource`."""
+    return isinstance(driver, LiveSource) or (isinstance(driver, (str, Path)) and webcam_number(driver) is not None)
+
+
 def open_source(
     driver: str | Path | LiveSource | Iterable[tuple[float, np.ndarray]],
     start: float = 0.0,

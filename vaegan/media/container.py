@@ -34,6 +34,8 @@ def open_media(path: str | os.PathLike) -> av.container.InputContainer:
     try:
         container = av.open(str(file), options=_OPTIONS, metadata_errors="ignore")
     except (av.FFmpegError, OSError, ValueError) as error:
+        if file.suffix.lower() == ".motion":
+            raise UserError(f"{path} is a motion, not a video: `vaegan motion inspect` tells of it") from error
         raise UserError(
             f"{path} is not a video that can be read, or its end is missing ({reason(error)}); "
             "copy it again or convert it to .mp4"

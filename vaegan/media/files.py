@@ -20,6 +20,12 @@ from vaegan.errors import UserError
 # What a full disk, quota or file-size limit, a vanished share or a read-only file system answers to a write.
 _WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 
+VIDEO_ENDINGS = {
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".mts", ".3gp"),
+    *(".m2ts", ".mxf", ".vob", ".3g2", ".asf", ".divx", ".dv", ".f4v", ".m2v", ".mpe", ".rm", ".rmvb"),
+}
+"""By which a file is taken for a video."""
+
 YOUNG = 1.0
 """Seconds for which a temporary file that nobody has locked may still be about to be."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from vaegan.errors import UserError
-from vaegan.media.files import atomic_path, input_file, reason
+from vaegan.media.files import VIDEO_ENDINGS, atomic_path, input_file, reason
 from vaegan.media.statement import picture_options
 
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "PPM")
@@ -199,15 +199,23 @@ def opened_picture(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first") from error
     except Image.UnidentifiedImageError as error:
-        known = ", ".join((*READ_FORMATS, "HEIC"))
-        words = f"{name} is not a picture that can be read ({known}); convert it to PNG or JPEG"
-        raise _NoPictureError(words) from error
+        raise _NoPictureError(_no_picture(name)) from error
     except _DECODE_ERRORS as error:
         raise UserError(f"{name} is a damaged picture ({reason(error)}); copy or export it again") from error
 
 
 class _NoPictureError(UserError):
     """What Pillow takes for no picture at all."""
+
+
+def _no_picture(name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    if suffix == ".motion":
+        return f"{name} is a motion, where a picture is expected: it moves a photo, as --driver"
+    if suffix in VIDEO_ENDINGS:
+        return f"{name} is a video, where a picture is expected: save one of its frames as PNG or JPEG"
+    known = ", ".join((*READ_FORMATS, "HEIC"))
+    return f"{name} is not a picture that can be read ({known}); convert it to PNG or JPEG"
 
 
 def _is_heif(source: Path | io.BytesIO, name: str) -> bool:

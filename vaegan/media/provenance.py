@@ -116,7 +116,7 @@ def statements(path: str | os.PathLike) -> list[str]:
 
     Raises UserError: it cannot be read.
     """
-    file = frame_files(Path(path))[0] if Path(path).is_dir() else input_file(path, "a video")
+    file = frame_files(Path(path))[0] if Path(path).is_dir() else path
     try:
         with open_media(file) as container:
             said = [text for name, text in container.metadata.items() if name.lower() in ("comment", "description")]

@@ -81,7 +81,7 @@ class VideoWriter:
         self._sound = (audio_from, audio_end, audio_speed)
         self._quality, self._comment, self._sign = quality, comment, sign
         if self._suffix == ".gif" and self.rate > MAX_GIF_RATE:
-            raise UserError(f"{path}: a GIF shows at most {MAX_GIF_RATE} frames/s; use --fps 25, or .webp")
+            raise UserError(f"{path}: a GIF shows at most {MAX_GIF_RATE} frames/s; use --fps {MAX_GIF_RATE}, or .webp")
         if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
             raise UserError(f"{path}: cannot write {width}x{height} px; use 1 to {MAX_SIDE} px a side")
         inputs = [] if audio_from is None else [audio_from]

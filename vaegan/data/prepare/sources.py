@@ -11,12 +11,10 @@ from vaegan.data.format import by_shard, read_index
 from vaegan.data.prepare.parts import Rejected
 from vaegan.errors import UserError
 from vaegan.media import READ_SUFFIXES
+from vaegan.media.files import VIDEO_ENDINGS
 
 PHOTOS = READ_SUFFIXES
-VIDEOS = {
-    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".mts", ".3gp"),
-    *(".m2ts", ".mxf", ".vob", ".3g2", ".asf", ".divx", ".dv", ".f4v", ".m2v", ".mpe", ".rm", ".rmvb"),
-}
+VIDEOS = VIDEO_ENDINGS
 UNREAD = {
     *(".jxl", ".jp2", ".j2k", ".psd", ".svg", ".eps", ".tga", ".exr", ".hdr", ".ico", ".xcf"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw", ".raw"),
