@@ -118,7 +118,8 @@ def test_calibrating_again_takes_a_new_reference():
 
 
 def test_what_needs_frames_to_come_is_refused():
-    for option, value in (("smooth", 0.5), ("speed", 2), ("reference", 3), ("reference", "whole"), ("motion", "absolute")):
+    options = ("smooth", 0.5), ("speed", 2), ("reference", 3), ("reference", "whole"), ("motion", "absolute")
+    for option, value in options:
         with pytest.raises(UserError, match=rf"--{option}.* does not go with a live driver"):
             session(**{option: value})
 

@@ -104,7 +104,7 @@ def test_a_video_without_a_face_is_refused(tmp_path, driver):
 
 @pytest.mark.parametrize("options", [{"keep": "none"}, {"loop": True}, {"keep": "some"}])
 def test_what_goes_with_a_video_alone_is_refused_for_a_still(driver, options):
-    with pytest.raises(UserError, match="keep|loop"):
+    with pytest.raises(UserError, match=r"keep|loop"):
         run(picture(), driver, **options)
 
 
