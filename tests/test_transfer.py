@@ -395,7 +395,7 @@ def test_pose_difference_between_photo_and_driver_is_told_once_with_what_helps(d
     frames = list(job.frames())
     (note,) = [note for frame in frames for note in frame.notes]
     assert note.kind == "pose" and frames[0].notes == (note,)
-    assert "yaw +30 degrees" in note.text and "--reference best" in note.text
+    assert "yaw +30 degrees" in note.text and "--reference best" in note.text and len(note.text) < 160
 
 
 def test_two_faces_in_the_photo_are_told(driver):

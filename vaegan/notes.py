@@ -113,11 +113,10 @@ def pose_notes(gap: np.ndarray, follow: bool, motion: str, reference: str | int)
     off = pose_words(gap, follow)
     if off is None:
         return ()
-    frame = "the mean pose" if motion == "absolute" else "the reference frame"
     best = "--reference best, " if motion == "relative" and reference != "best" else ""
     text = (
-        f"the photo's head is turned from {frame} of the driver by {off}, which distorts the result; "
-        f"{best}a part of the driver (--start, --end) that looks the same way or another photo helps"
+        f"photo and driver look different ways ({off}), which distorts the result: "
+        f"try {best}--start, --end, or another photo"
     )
     return (Note("pose", text),)
 

@@ -14,6 +14,9 @@ HEIGHT = 0.028
 SMALLEST_PX = 10
 """Letters below this cannot be read once the picture has been compressed."""
 
+TINY, TINY_PX = 64, 7
+"""Where the picture itself is smaller than this many px, letters of so many do: more would hide what it shows."""
+
 WIDEST = 0.55
 """Share of the picture's width that the long text may take; else the short one is shown."""
 
@@ -33,12 +36,13 @@ class Label:
     """
 
     def __init__(self, width: int, height: int, faces: Sequence[np.ndarray] = ()):
-        size = max(SMALLEST_PX, round(HEIGHT * min(width, height)))
+        shorter = min(width, height)
+        size = TINY_PX if shorter < TINY else max(SMALLEST_PX, round(HEIGHT * shorter))
         patch = _patch(TEXT, size)
         if patch.shape[1] > WIDEST * width:
             patch = _patch(SHORT, size)
         rows, columns = min(height, patch.shape[0]), min(width, patch.shape[1])
-        margin = min(size // 2, (height - rows) // 2, (width - columns) // 2)
+        margin = min(size // 2 if shorter >= TINY else 1, (height - rows) // 2, (width - columns) // 2)
         left, right, top, bottom = margin, width - columns - margin, margin, height - rows - margin
         corners = [(right, bottom), (left, bottom), (right, top), (left, top)]
         boxes = [(x, y, x + columns, y + rows) for x, y in corners]
@@ -59,7 +63,7 @@ def _patch(text: str, size: int) -> np.ndarray:
     """White letters of `size` px on a dark, half transparent bar: uint8 (H, W, 4)."""
     font = ImageFont.load_default(size)
     left, top, right, bottom = font.getbbox(text)
-    pad = max(2, round(0.3 * size))
+    pad = 1 if size < SMALLEST_PX else round(0.3 * size)
     bar = Image.new("RGBA", (round(right - left) + 2 * pad, round(bottom - top) + 2 * pad), (0, 0, 0, 150))
     letters = Image.new("RGBA", bar.size)
     ImageDraw.Draw(letters).text((pad - left, pad - top), text, font=font, fill="white")
