@@ -6,14 +6,17 @@ import torch
 from host_calls import host_calls
 from hydra import compose, initialize_config_dir
 
+from vaegan import losses
 from vaegan.config import CONF
 from vaegan.data.pack import Pack
 from vaegan.data.pack_data import PackData
 from vaegan.errors import UserError
 from vaegan.faces.geometry import MESH_POINTS
+from vaegan.faces.regions import LEFT_LIDS, RIGHT_LIDS
 from vaegan.faces.weights import find_weights
 from vaegan.model import load_model
-from vaegan.training.following import following
+from vaegan.networks import Heads
+from vaegan.training.following import following, match_eyes
 from vaegan.training.motion import MotionAutoencoder
 from vaegan.training.run import train
 
@@ -167,3 +170,35 @@ def test_a_pca_start_rebuilds_crops_before_any_training(tmp_path):
 def test_a_pca_start_that_does_not_fit_the_networks_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"PCA start needs .*model\.pca_start"):
         run(tmp_path / "run", *UNJUDGED, "model.pca_start=true")
+
+
+def test_frozen_parts_keep_their_weights_while_the_others_learn(tmp_path):
+    run(tmp_path / "one", *UNJUDGED)
+    settings = [f"start_from={tmp_path / 'one/model'}", "model.frozen=[encoder,heads]", "model.optimizer.lr=0.01"]
+    run(tmp_path / "two", *UNJUDGED, *settings)
+    one, two = (load_model(tmp_path / name / "model") for name in ("one", "two"))
+    crops, z = torch.rand(2, 3, 64, 64), torch.randn(2, one.latent_dim)
+    assert torch.equal(one.encode(crops), two.encode(crops)) and torch.equal(one.heads(z)[0], two.heads(z)[0])
+    assert not torch.equal(one.decode(z), two.decode(z))
+
+
+@pytest.mark.parametrize("frozen", ["[eyes]", "[encoder,decoder,heads]"])
+def test_parts_that_cannot_be_frozen_are_named(frozen, tmp_path):
+    with pytest.raises(UserError, match="encoder, decoder, heads"):
+        run(tmp_path / "run", *UNJUDGED, f"model.frozen={frozen}")
+
+
+def test_eyes_are_stretched_until_they_vary_as_in_the_truth():
+    torch.manual_seed(0)
+    mean, z = torch.from_numpy(drawn_pack(1, 0, 0).mesh)[0].float(), torch.randn(64, 8)
+    own = 0.02 * torch.randn(8, *mean.shape)
+    heads = Heads(8)
+    heads.mesh.bias.data, heads.mesh.weight.data = mean.flatten(), 0.8 * own.flatten(1).T.contiguous()
+    true = mean + torch.einsum("nd,dpc->npc", z, own)
+    read = heads(z)[0].detach()
+    assert min(match_eyes(heads, z, true)) > 1.1
+    stretched = heads(z)[0].detach()
+    spread = [float(losses.openings(mesh)[:, 1:3].std(0).mean()) for mesh in (read, stretched, true)]
+    assert abs(spread[1] / spread[2] - 1) < 0.3 * abs(spread[0] / spread[2] - 1)
+    others = [point for point in range(468) if point not in RIGHT_LIDS + LEFT_LIDS]
+    assert torch.allclose(read[:, others], stretched[:, others], atol=1e-5)

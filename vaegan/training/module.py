@@ -14,7 +14,7 @@ The data is a LightningDataModule with `train` (its length is the batches of an 
 `val`, `source` (what it is called) and `facts()` (what the run's record says of it).
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,3 +225,15 @@ def take_weights(network: nn.Module, start: nn.Module, start_from: str) -> None:
         network.load_state_dict(start.state_dict())
     except RuntimeError as error:
         raise UserError(f"start_from={start_from} has other layers than this configuration") from error
+
+
+def freeze(network: nn.Module, parts: dict[str, nn.Module], frozen: Sequence[str]) -> list[nn.Parameter]:
+    """Freeze some of a network's parts; returns the parameters that are left to train.
+
+    Raises UserError for a part that there is not, or where nothing is left.
+    """
+    if not set(frozen) < set(parts):
+        raise UserError(f"model.frozen={list(frozen)}: name some, not all, of {', '.join(parts)}")
+    for name in frozen:
+        parts[name].requires_grad_(False)
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -5,6 +5,7 @@ strangers z_p + z_b - z_a, a and b two frames of one clip, frozen critics say wh
 identity and the movement that was asked for.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from vaegan.model import FaceModel, Framing, load_model
 from vaegan.networks import VAE, Discriminator, Heads
 from vaegan.training.adversary import discriminator_terms, is_penalised, verdict
 from vaegan.training.card import model_card
-from vaegan.training.module import Finished, TrainingModule, take_weights
+from vaegan.training.module import Finished, TrainingModule, freeze, take_weights
 from vaegan.training.motion_figures import MotionFigures
 from vaegan.training.pca_start import start_from_pca
 from vaegan.training.schedule import learning_rate_factor
@@ -65,6 +66,7 @@ class MotionAutoencoder(TrainingModule):
         gan, critics: `start` and `ramp`, shares of the run after and over which their terms come in; gan also `form`
             and `r1_every`; critics also `share`, of reconstructions they look at, and `jitter` of where they look.
         ema_decay: of the averaged networks that are validated and exported.
+        frozen: parts that keep the weights they start with: some of `encoder`, `decoder`, `heads`.
 
     Raises:
         UserError: networks that cannot be built so, or a critic whose weights are not at hand.
@@ -86,6 +88,7 @@ class MotionAutoencoder(TrainingModule):
         gan: dict[str, Any],
         critics: dict[str, float],
         ema_decay: float,
+        frozen: Sequence[str] = (),
     ):
         super().__init__(name)
         self.automatic_optimization = False
@@ -96,6 +99,8 @@ class MotionAutoencoder(TrainingModule):
         self.networks = nn.ModuleDict({"vae": vae, "heads": Heads(vae.config["latent"])})
         self.networks["vae"].to(memory_format=torch.channels_last)
         self.discriminator.to(memory_format=torch.channels_last)
+        parts = {"encoder": vae.encoder, "decoder": vae.decoder, "heads": self.networks["heads"]}
+        self.trained = freeze(self.networks, parts, frozen)
         self.framing = Framing(float(framing["scale"]), bool(framing["follow"]))
         self.size = vae.config["size"]
         self.regions, self.weights, self.strangers = regions, weights, strangers
@@ -132,6 +137,7 @@ class MotionAutoencoder(TrainingModule):
 
     def export(self, folder: Path, run: Finished) -> Path:
         training = self.told(run)
+        self.figures.match_eyes()
         average = self.ema.module
         model = FaceModel(average["vae"], self.framing, run.name, training, average["heads"])
         return model.save(
@@ -143,7 +149,7 @@ class MotionAutoencoder(TrainingModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         o, how = self.optimizer, {"fused": True, "capturable": self.cuda_graph}
         return [
-            torch.optim.Adam(self.networks.parameters(), lr=o["lr"], betas=tuple(o["betas"]), **how),
+            torch.optim.Adam(self.trained, lr=o["lr"], betas=tuple(o["betas"]), **how),
             torch.optim.Adam(self.discriminator.parameters(), lr=o["d_lr"], betas=tuple(o["d_betas"]), **how),
         ]
 
@@ -220,7 +226,7 @@ class MotionAutoencoder(TrainingModule):
         loss = sum(terms.values())
         optimizers[0].zero_grad(set_to_none=True)
         self.manual_backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(self.networks.parameters(), self.optimizer["clip"])
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.optimizer["clip"])
         optimizers[0].step()
         return terms | shown | {"loss": loss, "grad_norm": norm}
 

@@ -11,7 +11,7 @@ from vaegan.critics.lpips import lpips_distance
 from vaegan.data.pack_data import Batch
 from vaegan.motion import delta
 from vaegan.tensors import to_float, to_uint8
-from vaegan.training.following import heads_figures
+from vaegan.training.following import heads_figures, match_eyes
 
 PHOTOS = 256
 """Stills, at least, that are moved as strangers, where there are as many."""
@@ -40,6 +40,7 @@ class MotionFigures:
     def clear(self) -> None:
         self.frames: list[tuple[Tensor, ...]] = []
         self.photos: list[tuple[Tensor, ...]] = []
+        self.stills: list[tuple[Tensor, Tensor]] = []
 
     def add(self, batch: Batch) -> tuple[int, dict[str, Tensor]]:
         """Keeps the batch's frames for `of_clips`; returns how many whole stills it has, and their figures."""
@@ -55,6 +56,7 @@ class MotionFigures:
         if not len(stills):
             return 0, {}
         crops, mesh, shapes = crops[stills], batch["mesh"][stills], batch["blendshapes"][stills]
+        self.stills.append((mu[stills], mesh))
         if sum(len(photos[0]) for photos in self.photos) < PHOTOS:
             self.photos.append((mu[stills], crops, mesh, shapes))
         pictures = self._decoded(mu[stills])
@@ -94,6 +96,12 @@ class MotionFigures:
             "stranger_identity": 1 - losses.identity_distance(faces, real),
             "stranger_expression_error": error / still,
         }
+
+    def match_eyes(self) -> None:
+        """Stretch what the mesh head does with eyes, by the stills of the last validation."""
+        if sum(len(mesh) for _, mesh in self.stills) >= PHOTOS:
+            z, mesh = (torch.cat(parts) for parts in zip(*self.stills, strict=True))
+            match_eyes(self.networks["heads"], z, mesh)
 
     def _decoded(self, z: Tensor) -> Tensor:
         return torch.sigmoid(self.networks["vae"].decoder(z).float())
