@@ -14,16 +14,18 @@ import pytest
 import torch
 from standin import PoolModel, save_tiny_model
 
+from vaegan import stage
 from vaegan.errors import UserError
 from vaegan.evaluation import clips, stills
-from vaegan.evaluation.clips import DRIVER, MODEL, PHOTO, SYSTEMS, WARP
+from vaegan.evaluation.clips import DRIVER, MODEL, OWN, PHOTO, SYSTEMS, WARP
 from vaegan.evaluation.evaluate import Evaluation, Sources, evaluate
 from vaegan.evaluation.evaluate_report import report_text, write_report
 from vaegan.evaluation.protocol import Plan
 from vaegan.media import read_image
 from vaegan.model import FaceModel, Framing
 from vaegan.networks import VAE
-from vaegan.render import Rendered
+from vaegan.render import Rendered, Renderer
+from vaegan.render.view import build_view
 
 CLIP, PHOTO_FILE = "liveportrait_driving-d11.mp4", "e4e_input_img.jpg"
 PLAN = Plan(stills=12, samples=4, clips=1, photos=1, frames=24)
@@ -89,8 +91,10 @@ def mean(found, section, system, name):
 
 
 def test_the_baselines_stand_where_they_must(found):
-    assert set(found.tables["cross"]) == set(found.tables["self"]) == set(SYSTEMS)
+    assert set(found.tables["self"]) == set(SYSTEMS)
+    assert set(found.tables["cross"]) == {*SYSTEMS, OWN}
     assert mean(found, "cross", PHOTO, "identity") > 0.8 > 0.3 > mean(found, "cross", DRIVER, "identity")
+    assert 0.95 > mean(found, "cross", OWN, "identity") > 0.6, "the same person, who moves"
     assert mean(found, "cross", WARP, "identity") > 0.6
     for name in ("pose_r", "expression_r", "jitter"):
         assert mean(found, "cross", PHOTO, name) == 0
@@ -124,9 +128,9 @@ def test_the_report_has_every_figure_its_definition_and_the_storyboards(found, t
     assert {path.suffix for path in written} == {".json", ".md", ".png"}
     stored = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert stored["figures"]["cross"][WARP]["pose_r"]["mean"] == mean(found, "cross", WARP, "pose_r")
-    assert {row["system"] for row in stored["rows"]["cross"]} == set(SYSTEMS)
+    assert {row["system"] for row in stored["rows"]["cross"]} == {*SYSTEMS, OWN}
     text = (tmp_path / "report" / "report.md").read_text()
-    for expected in ("pose r", "Smile bias: mean over time", "dense field", "## Left out", "FVD", *SYSTEMS):
+    for expected in ("pose r", "Smile bias: mean over time", "dense field", "## Left out", "FVD", *SYSTEMS, OWN):
         assert expected in text
     for line in text.splitlines():
         if line.startswith("!["):
@@ -197,7 +201,7 @@ def test_nothing_to_measure_on_is_one_line(tmp_path):
 def test_only_the_parts_asked_for_are_measured(sources, models_dir):
     plan = Plan(clips=1, photos=1, frames=6, parts=("cross",), baselines=False)
     found = evaluate(PoolModel(), sources, plan, silent)
-    assert set(found.tables) == {"cross"} and set(found.tables["cross"]) == {MODEL}
+    assert set(found.tables) == {"cross", "turned"} and set(found.tables["cross"]) == {MODEL}
     assert not any("LPIPS" in line or "reconstruction" in line for line in found.left_out)
     assert [list(board.rows) for board in found.boards] == [[DRIVER, MODEL]]
     with pytest.raises(UserError, match="nothing to evaluate on"):
@@ -214,25 +218,37 @@ def test_a_model_that_follows_the_head_gets_its_placement_back(sources, models_d
     assert "placement given back" in report_text(found, "vaegan evaluate", [])
 
 
-class Still:
+class Still(Renderer):
     """A renderer that shows the photo in place, and nothing of the motion."""
 
-    def __init__(self, name, model, portrait, size, refiner):
-        self.crop = clips.photo_view(portrait).crop(portrait.image, size)
+    def __init__(self, portrait, view, size):
+        self.shown, self.image = clips.photo_view(portrait), view.image
+        self.crop = self.shown.crop(self.image, size)
 
-    def render(self, deltas, placement):
-        return [Rendered(self.crop, self.crop)] * len(deltas)
+    def move(self, deltas, placement):
+        return [None] * len(deltas)
+
+    def show(self, faces):
+        return Rendered(self.crop, self.image)
+
+
+def still_group(name, model, portraits, size, view, refiner):
+    view = build_view("full", size, portraits[0], model.framing.scale)
+    return view, Still(portraits[0], view, size)
 
 
 def test_a_renderer_of_the_photo_is_measured_in_place_at_256_px(sources, models_dir, monkeypatch):
-    monkeypatch.setattr(clips, "build_renderer", Still)
-    plan = Plan(clips=1, photos=1, frames=12, parts=("self", "cross"), renderer="still")
+    monkeypatch.setattr(stage, "build_group", still_group)
+    plan = Plan(clips=1, photos=1, frames=12, parts=("self", "cross"), renderer="still", view="full")
     found = evaluate(PoolModel(1.25, follow=True), sources, plan, silent)
     assert found.boards[0].rows[MODEL].shape[1:] == (256, 256, 3)
     assert mean(found, "self", MODEL, "lpips_share") == pytest.approx(1, abs=0.1)
     assert mean(found, "self", WARP, "lpips_share") < 1 == mean(found, "self", PHOTO, "lpips_share")
     assert mean(found, "cross", MODEL, "identity") > 0.9 and abs(mean(found, "cross", MODEL, "pose_r")) < 0.3
     assert mean(found, "cross", WARP, "pose_r") > 0.5 and "pose_r_placed" not in found.tables["cross"][WARP]
+    assert mean(found, "cross", MODEL, "sharpness_full") == pytest.approx(1, abs=0.15)
+    assert mean(found, "turned", MODEL, "turn") < 2 < mean(found, "turned", WARP, "turn")
+    assert mean(found, "turned", MODEL, "identity_near") > 0.9
     assert "Renderer `still`" in report_text(found, "vaegan evaluate", [])
 
 

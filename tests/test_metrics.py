@@ -12,7 +12,7 @@ from standin import PoolModel
 from vaegan.critics.embedder import POINTS, TARGET
 from vaegan.critics.lpips import load_lpips, lpips_distance
 from vaegan.errors import UserError
-from vaegan.evaluation import metrics
+from vaegan.evaluation import likeness, metrics
 from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
 from vaegan.evaluation.embedders import Dlib, MobileFaceNet, OnnxEmbedder, alignment
 from vaegan.evaluation.heads import measure_heads, series
@@ -152,14 +152,14 @@ def test_distances_to_the_real_frames_have_their_units():
 def test_identity_is_the_mean_cosine_and_zero_when_there_is_no_face():
     photo = np.array([1.0, 0.0])
     vectors = np.array([[1.0, 0.0], [0.0, 1.0], [np.nan, np.nan]])
-    assert metrics.identity(vectors, photo) == pytest.approx(0.5)
-    assert metrics.identity(np.full((3, 1), np.nan), photo) == 0
+    assert likeness.identity(vectors, photo) == pytest.approx(0.5)
+    assert likeness.identity(np.full((3, 1), np.nan), photo) == 0
 
 
 def test_distance_by_dlib_is_the_mean_and_nothing_without_a_face():
     photo = np.array([1.0, 0.0])
-    assert metrics.identity_dlib(np.array([[1.0, 0.0], [1.0, 0.5], [np.nan, np.nan]]), photo) == pytest.approx(0.25)
-    assert np.isnan(metrics.identity_dlib(np.full((3, 1), np.nan), photo))
+    assert likeness.identity_dlib(np.array([[1.0, 0.0], [1.0, 0.5], [np.nan, np.nan]]), photo) == pytest.approx(0.25)
+    assert np.isnan(likeness.identity_dlib(np.full((3, 1), np.nan), photo))
 
 
 def test_an_embedder_that_cannot_be_read_is_named(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vaegan.cli.transfer import main
-from vaegan.evaluation import metrics
+from vaegan.evaluation import likeness, metrics
 from vaegan.evaluation.result import ResultMeasure
 from vaegan.evaluation.result_report import curves, in_words
 from vaegan.faces.tracker import FaceTracker
@@ -165,7 +165,7 @@ def test_figures_are_those_of_evaluate(clip):
     for name in ("pose_r", "pose_gain", "expression_r", "expression_gain", "jitter"):
         assert getattr(figures, name) == pytest.approx(getattr(metrics, name)(seen, driver), abs=1e-6), name
     assert figures.smile_bias == pytest.approx(metrics.smile_bias(seen, photo, driver), abs=1e-6)
-    assert figures.identity == pytest.approx(metrics.identities(seen, photo)["identity"], abs=1e-6)
+    assert figures.identity == pytest.approx(likeness.identities(seen, photo)["identity"], abs=1e-6)
     assert figures.faceless == np.count_nonzero(~seen.found) == 4
     assert 0 < figures.pose_r < 1
 

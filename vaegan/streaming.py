@@ -87,6 +87,15 @@ def _part(steps: Steps, part: slice) -> Steps:
     return Steps(*(value[part] for value in vars(steps).values()))
 
 
+def begun(motion: Motion, since: float | None = None, seconds: float = BEST_SECONDS) -> Motion:
+    """A motion of which only these seconds count as found: what `--reference best` chooses among.
+
+    since: None: from the first frame with a face on
+    """
+    past = motion.times - (motion.times[np.argmax(motion.found)] if since is None else since)
+    return replace(motion, found=motion.found & (past >= 0) & (past <= seconds))
+
+
 class Streaming:
     """Passages of a driver, in its order.
 
@@ -137,8 +146,7 @@ class Streaming:
     def _chosen(self, waiting: list[np.ndarray | None]) -> Iterator[Passage]:
         motion = self.recorder.motion()
         if self.reference == "best":
-            since = motion.times - self._since
-            motion = replace(motion, found=motion.found & (since >= 0) & (since <= self.seconds))
+            motion = begun(motion, self._since, self.seconds)
         index = self.choose(motion)
         self.recorder.refer_to(index)
         self.known = True

@@ -72,6 +72,21 @@ def evaluate(
             rich_help_panel="Picture",
         ),
     ] = "warp",
+    view: Annotated[
+        str | None,
+        typer.Option(
+            help="What is drawn, as in `transfer`: full or crop.",
+            show_default="full with warp, crop with decode",
+            rich_help_panel="Picture",
+        ),
+    ] = None,
+    reference: Annotated[
+        str,
+        typer.Option(
+            help="The driver's frame that shows the photo as it is, as in `transfer`: best or first.",
+            rich_help_panel="Motion",
+        ),
+    ] = "best",
     pairs: Annotated[
         int | None,
         typer.Option(min=1, help="Photos for each clip.", show_default="4; 2 with --quick", rich_help_panel="Run"),
@@ -102,13 +117,18 @@ def evaluate(
     from vaegan.evaluation.evaluate import Sources
     from vaegan.evaluation.evaluate import evaluate as measure
     from vaegan.evaluation.evaluate_report import table_lines, write_report
-    from vaegan.evaluation.protocol import FULL, QUICK
+    from vaegan.evaluation.protocol import FULL, QUICK, REFERENCES
     from vaegan.media import check_output, output_folder
     from vaegan.model import load_model
     from vaegan.render import RENDERERS
+    from vaegan.render.view import VIEWS
 
     if renderer not in RENDERERS:
         raise UserError(f"renderer {renderer!r} is not known: use {' or '.join(RENDERERS)}")
+    if view is not None and view not in VIEWS:
+        raise UserError(f"view {view!r} is not known: use {' or '.join(VIEWS)}")
+    if reference not in REFERENCES:
+        raise UserError(f"reference {reference!r} is not known: use {' or '.join(REFERENCES)}")
     with output_folder(output):
         check_output(output / "metrics.json")
         face_model = load_model(model)
@@ -124,14 +144,16 @@ def evaluate(
         parts = [part.value for part in only or ()]
         chosen = {"frames": frames, "photos": pairs, "parts": tuple(part for part in plan.parts if part in parts)}
         plan = replace(plan, **{name: value for name, value in chosen.items() if value})
-        refined = None if refiner == "none" else refiner
-        plan = replace(plan, seed=seed, renderer=renderer, refiner=refined, baselines=baselines)
+        drawn = {"renderer": renderer, "refiner": refiner, "view": view, "reference": reference}
+        plan = replace(plan, seed=seed, baselines=baselines, **drawn)
         found = measure(face_model, sources, plan, progress)
     options = "".join(
         [
             " --quick" * quick,
             f" --renderer {renderer}" * (renderer != "decode"),
             f" --refiner {refiner}" * (refiner != "warp"),
+            f" --view {view}" * (view is not None),
+            f" --reference {reference}" * (reference != "best"),
             *(f" --only {part}" for part in parts),
             f" --frames {frames}" * bool(frames),
             f" --pairs {pairs}" * bool(pairs),

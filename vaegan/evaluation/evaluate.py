@@ -16,6 +16,7 @@ from vaegan.evaluation.clips import DRIVER, MODEL
 from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
 from vaegan.evaluation.embedders import Dlib, MobileFaceNet, OnnxEmbedder
 from vaegan.evaluation.heads import measure_heads
+from vaegan.evaluation.likeness import TURNED
 from vaegan.evaluation.metrics import measure_pictures, sharpness
 from vaegan.evaluation.observer import Observer
 from vaegan.evaluation.protocol import Board, Plan, Progress
@@ -184,7 +185,9 @@ def _measure_clips(
         found.rows["heads"] = measure_heads(clips, model)
         found.tables["heads"] = summarise(found.rows["heads"], plan.seed)
     if "self" in plan.parts:
-        rows, boards = protocol.self_reenactment(clips, model, tools.observer, tools.perceptual, plan, progress)
+        rows, boards = protocol.self_reenactment(
+            clips, model, tracker, tools.observer, tools.perceptual, plan, progress
+        )
         found.rows["self"], found.tables["self"] = rows, summarise(rows, plan.seed)
         found.boards += boards
     if "cross" not in plan.parts:
@@ -196,7 +199,15 @@ def _measure_clips(
     rows, boards = protocol.cross_reenactment(
         clips, photos, model, tracker, tools.observer, tools.videos, plan, progress
     )
-    found.rows["cross"], found.tables["cross"] = rows, summarise(rows, plan.seed)
+    found.rows["cross"], table = rows, summarise(rows, plan.seed)
+    found.tables["cross"], found.tables["turned"] = (
+        {
+            system: {name: figure for name, figure in figures.items() if (name in TURNED) is turned}
+            for system, figures in table.items()
+            if turned <= (not TURNED.isdisjoint(figures))
+        }
+        for turned in (False, True)
+    )
     found.boards += boards
     if tools.videos is not None:
         for system, figures in found.tables["cross"].items():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaegan.critics.lpips import load_lpips
-from vaegan.evaluation import distributions, heads, metrics, protocol
+from vaegan.evaluation import distributions, heads, likeness, metrics, protocol
 from vaegan.evaluation.clips import stage_of
 from vaegan.evaluation.evaluate import Evaluation
 from vaegan.evaluation.observer import ANALYSIS_PX
@@ -33,8 +33,12 @@ HEADINGS = {
     "lpips": Heading("LPIPS ↓", 3, load_lpips),
     "lpips_share": Heading("LPIPS, share of the photo's ↓", 3, protocol.share_of_photo),
     "vif": Heading("VIF ↑", 3, metrics.vif),
-    "identity": Heading("identity ↑", 3, metrics.identity),
-    "identity_dlib": Heading("dlib distance ↓", 3, metrics.identity_dlib),
+    "identity": Heading("identity ↑", 3, likeness.identity),
+    "identity_dlib": Heading("dlib distance ↓", 3, likeness.identity_dlib),
+    "turn": Heading("turn, °", 1, likeness.turns),
+    "identity_near": Heading("identity, < 10° ↑", 3, likeness.turns),
+    "identity_turned": Heading("10–20° ↑", 3, likeness.turns),
+    "identity_far": Heading("> 20° ↑", 3, likeness.turns),
     "pose_r": Heading("pose r ↑", 3, metrics.pose_r),
     "pose_gain": Heading("pose gain (1)", 2, metrics.pose_gain),
     "pose_r_placed": Heading("pose r, placed ↑", 3, protocol.placed_figures),
@@ -50,6 +54,7 @@ HEADINGS = {
         "face found ↑", 3, "Face found: share of the pictures or frames in which the landmarker sees a face."
     ),
     "sharpness": Heading("sharpness (1)", 3, metrics.sharpness),
+    "sharpness_full": Heading("sharpness, full view (1)", 3, metrics.sharpness_full),
     "fid": Heading("FID ↓", 2, distributions.inception_figures),
     "kid": Heading("KID ↓", 4, distributions.inception_figures),
     "inception": Heading("Inception Score ↑", 2, distributions.inception_figures),

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from vaegan.critics.lpips import lpips_distance
 from vaegan.faces.blendshapes import BLENDSHAPES
 from vaegan.faces.geometry import FACE_POINTS
+from vaegan.faces.regions import OVAL
 from vaegan.losses import laplacian_variance, psnr
 from vaegan.tensors import to_float
 
@@ -62,6 +64,26 @@ def sharpness_ratio(pictures: np.ndarray, real: np.ndarray) -> float:
     return float(sharpness(to_float(pictures), to_float(real)).mean())
 
 
+def sharpness_full(
+    pictures: list[np.ndarray], meshes: list[np.ndarray], photo: np.ndarray, photo_mesh: np.ndarray
+) -> float:
+    """Sharpness, full view: variance of the Laplacian of the grey face within its oval, at the photo's own resolution,
+    over that of the photo: 1 = as sharp.
+
+    pictures: uint8 (H, W, 3) each, meshes: (478, 2 or more) px, of some frames; NaN where there are none
+    """
+    still = _oval_sharpness(photo, photo_mesh)
+    values = [_oval_sharpness(picture, mesh) for picture, mesh in zip(pictures, meshes, strict=True)]
+    return float(np.mean(values) / max(still, 1e-12)) if values else float("nan")
+
+
+def _oval_sharpness(picture: np.ndarray, mesh: np.ndarray) -> float:
+    grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    inside = np.zeros(grey.shape, np.uint8)
+    cv2.fillPoly(inside, [np.rint(mesh[list(OVAL), :2]).astype(np.int32)], 1)
+    return float(cv2.Laplacian(grey, cv2.CV_32F)[inside > 0].var()) if inside.any() else 0.0
+
+
 PictureFigure = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -93,7 +115,7 @@ class Observed:
 
     mesh: (T, 478, 3) px; expression: (T, 51), the blendshapes without `_neutral`, 0..1
     pose: (T, 3) yaw, pitch, roll in degrees; found: bool (T,)
-    embeddings: figure -> (N, D), what a face embedder makes of some of the frames; see IDENTITIES
+    embeddings: figure -> (N, D), what a face embedder makes of some of the frames; see `likeness.IDENTITIES`
     """
 
     mesh: np.ndarray
@@ -211,15 +233,15 @@ def _weighted(values: np.ndarray, weight: np.ndarray) -> float:
     return float((values * weight).sum() / weight.sum()) if weight.sum() > 1e-9 else 0.0
 
 
-def smile_bias(result: Observed, photo: Observed, driver: Observed) -> float:
-    """Smile bias: mean over time of s_result(t) - (s_photo + s_driver(t) - s_driver(0)), s the mean of the
+def smile_bias(result: Observed, photo: Observed, driver: Observed, reference: int = 0) -> float:
+    """Smile bias: mean over time of s_result(t) - (s_photo + s_driver(t) - s_driver(reference)), s the mean of the
     blendshapes mouthSmileLeft and mouthSmileRight; > 0: smiles more than photo and driver ask for.
     """
     both = result.found & driver.found
     if not both.any() or not photo.found.any():
         return float("nan")
     s_result, s_photo, s_driver = (seen.expression[:, SMILE].mean(1) for seen in (result, photo, driver))
-    change = s_driver - s_driver[np.argmax(driver.found)]
+    change = s_driver - s_driver[reference if driver.found[reference] else np.argmax(driver.found)]
     return float((s_result - s_photo[photo.found][0] - change)[both].mean())
 
 
@@ -292,32 +314,3 @@ def pose_error(result: Observed, real: Observed) -> float:
 
 def _apart(result: np.ndarray, real: np.ndarray) -> float:
     return float(np.abs(result - real).mean()) if len(real) else float("nan")
-
-
-def identity(embeddings: np.ndarray, photo: np.ndarray) -> float:
-    """Identity: mean cosine between the face embeddings (N, D) of result frames and of the photo (D,), unit vectors.
-
-    Frames without a face (rows of NaN) are left out; 0, as between strangers, when there is no other.
-    """
-    faces = embeddings[np.isfinite(embeddings).all(1)]
-    return float((faces @ photo).mean()) if len(faces) else 0.0
-
-
-def identity_dlib(embeddings: np.ndarray, photo: np.ndarray) -> float:
-    """Identity by dlib: mean Euclidean distance between the vectors (N, 128) of result frames and of the photo (128,)
-    by a network that no training here has seen; below 0.6 they are taken for one person.
-
-    Frames without a face (rows of NaN) are left out; NaN when there is no other.
-    """
-    faces = embeddings[np.isfinite(embeddings).all(1)]
-    return float(np.linalg.norm(faces - photo, axis=1).mean()) if len(faces) else float("nan")
-
-
-IDENTITIES = {"identity": identity, "identity_dlib": identity_dlib}
-"""Figures of likeness, each by an embedder of its own."""
-
-
-def identities(result: Observed, photo: Observed) -> dict[str, float]:
-    """Those of IDENTITIES for which both were embedded."""
-    both = [name for name in IDENTITIES if name in result.embeddings and name in photo.embeddings]
-    return {name: IDENTITIES[name](result.embeddings[name], photo.embeddings[name][0]) for name in both}

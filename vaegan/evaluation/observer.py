@@ -19,7 +19,7 @@ class Observer:
     """Looks at sequences of frames, always at 256 px.
 
     Args:
-        embedders: figure -> what embeds faces for it, see `metrics.IDENTITIES`.
+        embedders: figure -> what embeds faces for it, see `likeness.IDENTITIES`.
         every: of a video, embed the face of one frame in `every`.
 
     Raises:

@@ -10,18 +10,22 @@ import numpy as np
 from torch import nn
 
 from vaegan.errors import UserError
-from vaegan.evaluation import metrics
+from vaegan.evaluation import likeness, metrics
 from vaegan.evaluation.clips import (
     DRIVER,
     MODEL,
+    OWN,
     PHOTO,
     SYSTEMS,
+    WARP,
     DrivingClip,
+    Result,
     Subject,
     frames_of,
     placed,
     read_clip,
     read_subject,
+    result_of,
     seen_of,
     stage_of,
 )
@@ -32,8 +36,10 @@ from vaegan.evaluation.tables import Row
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vaegan.model import FaceModel
+from vaegan.settings import TransferSettings
 
 PARTS = ("reconstruction", "heads", "self", "cross")
+REFERENCES = ("best", "first")
 COLUMNS = 8
 OF_THE_PHOTO = ("smile_bias", "sharpness")
 """Figures that compare with the photo itself, and say nothing of the driver, another person."""
@@ -47,7 +53,8 @@ class Plan:
 
     stills: val crops (None: all); samples: drawn from the prior; clips: driving clips; photos: for each clip;
     frames: of a clip, from its start, at its own rate; embed_every: frames between two looks at identity
-    parts: which of PARTS; renderer, refiner: see `vaegan.render.build_renderer`
+    parts: which of PARTS
+    renderer, refiner, view, reference: as `transfer` has them; reference: one of REFERENCES
     baselines: also measure photo, driver and mesh warp, which do not depend on the model
     """
 
@@ -60,8 +67,14 @@ class Plan:
     seed: int = 0
     parts: tuple[str, ...] = PARTS
     renderer: str = "decode"
-    refiner: str | None = "warp"
+    refiner: str = "warp"
+    view: str | None = None
+    reference: str = "best"
     baselines: bool = True
+
+    @property
+    def settings(self) -> TransferSettings:
+        return TransferSettings(renderer=self.renderer, refiner=self.refiner, view=self.view)
 
     @property
     def systems(self) -> tuple[str, ...]:
@@ -103,6 +116,7 @@ def read_driving_clips(
 def self_reenactment(
     clips: list[DrivingClip],
     model: FaceModel,
+    tracker: FaceTracker,
     observer: Observer,
     perceptual: nn.Module | None,
     plan: Plan,
@@ -111,9 +125,7 @@ def self_reenactment(
     """Every clip is driver and, with its first frame, photo; the frames that are to come out are known."""
     rows, boards = [], []
     for clip in progress(clips, "self-reenactment", len(clips)):
-        frames = {
-            system: frames_of(system, clip.first, clip, model, plan.renderer, plan.refiner) for system in plan.systems
-        }
+        frames, _ = _frames(clip.first, clip, model, 0, tracker, plan)
         own: dict[str, dict[str, float]] = {}
         for system in plan.systems:
             seen = seen_of(system, frames[system], clip.first, clip, observer, embed=False)
@@ -130,7 +142,7 @@ def self_reenactment(
         if stage_of(plan.renderer, model.size).in_place:
             share_of_photo(own)
         rows += [Row(system, clip.name, clip.name, figures) for system, figures in own.items()]
-        boards.append(board_of(f"self-{clip.name}", clip.steps.times, _driver_first(clip, frames)))
+        boards.append(board_of(f"self-{clip.name}", clip.times, _driver_first(clip, frames)))
     return rows, boards
 
 
@@ -166,41 +178,60 @@ def cross_reenactment(
         photo = subjects[photo_number]
         if photo is None:
             continue
-        frames = {system: frames_of(system, photo, clip, model, plan.renderer, plan.refiner) for system in plan.systems}
+        reference = clip.reference(plan.reference, photo, model)
+        frames, result = _frames(photo, clip, model, reference, tracker, plan)
         for system in plan.systems:
             if videos is not None:
                 videos.add(system, frames[system])
             seen = seen_of(system, frames[system], photo, clip, observer)
-            figures = motion_figures(seen, frames[system], photo, clip)
+            figures = motion_figures(seen, frames[system], photo, clip, reference)
             if model.framing.follow and not stage.in_place:
                 figures |= placed_figures(seen, system, clip)
+            if system == MODEL and result.close:
+                figures["sharpness_full"] = result.sharpness(seen, photo.seen)
+            if system in (WARP, MODEL):
+                figures |= likeness.turns(seen, photo.seen, plan.embed_every)
             for name in OF_THE_PHOTO if system == DRIVER else ():
                 del figures[name]
             rows.append(Row(system, clip.name, photo.name, figures))
+        if plan.baselines and observer.embedders:
+            at = observer.look([clip.small[reference]])
+            own = likeness.identities(clip.seen_small, at) | likeness.turns(clip.seen_small, at, plan.embed_every)
+            rows.append(Row(OWN, clip.name, photo.name, own))
         if clip.name not in boards:
-            boards[clip.name] = board_of(
-                f"cross-{photo.name}-{clip.name}", clip.steps.times, _driver_first(clip, frames)
-            )
+            name = f"cross-{photo.name}-{clip.name}"
+            boards[clip.name] = board_of(name, clip.times, _driver_first(clip, frames))
     return rows, list(boards.values())
+
+
+def _frames(
+    photo: Subject, clip: DrivingClip, model: FaceModel, reference: int, tracker: FaceTracker, plan: Plan
+) -> tuple[dict[str, np.ndarray], Result]:
+    """The frames of every system, and what more there is of the model's."""
+    frames = {system: frames_of(system, photo, clip, reference) for system in plan.systems if system != MODEL}
+    result = result_of(photo, clip, model, plan.settings, reference, tracker)
+    return {**frames, MODEL: result.crops}, result
 
 
 def _driver_first(clip: DrivingClip, frames: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {DRIVER: clip.small, **frames}
 
 
-def motion_figures(seen: Observed, frames: np.ndarray, photo: Subject, clip: DrivingClip) -> dict[str, float]:
+def motion_figures(
+    seen: Observed, frames: np.ndarray, photo: Subject, clip: DrivingClip, reference: int
+) -> dict[str, float]:
     """The figures of one cross-reenactment; identity only where there is an embedder."""
     figures = {
         "pose_r": metrics.pose_r(seen, clip.seen),
         "pose_gain": metrics.pose_gain(seen, clip.seen),
         "expression_r": metrics.expression_r(seen, clip.seen),
         "expression_gain": metrics.expression_gain(seen, clip.seen),
-        "smile_bias": metrics.smile_bias(seen, photo.seen, clip.seen),
+        "smile_bias": metrics.smile_bias(seen, photo.seen, clip.seen, reference),
         "jitter": metrics.jitter(seen, clip.seen),
         "found": float(seen.found.mean()),
         "sharpness": metrics.sharpness_ratio(frames, photo.small[None]),
     }
-    return metrics.identities(seen, photo.seen) | figures
+    return likeness.identities(seen, photo.seen) | figures
 
 
 def placed_figures(seen: Observed, system: str, clip: DrivingClip) -> dict[str, float]:

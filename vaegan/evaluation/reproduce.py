@@ -118,12 +118,13 @@ def compare_claims(
 
     Photo and mesh warp stand beside the VAE+GAN; they are the same for every model of one framing.
     """
+    plan = replace(plan, reference="first")  # the paper's
     main, aside = replace(plan, parts=PARTS), replace(plan, parts=PARTS, baselines=False)
     with_gan, plain = (
         evaluate(model, sources, how, progress) for model, how in ((models.vaegan, main), (models.vae, aside))
     )
     vae, vaegan = models.vae.name, models.vaegan.name
-    command = f"vaegan evaluate --model {vaegan} --output DIR"
+    command = f"vaegan evaluate --model {vaegan} --reference first --output DIR"
     claims = [
         Claim(
             "The GAN makes the VAE's reconstructions sharper (figures 3 and 5)",

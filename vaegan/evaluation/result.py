@@ -163,7 +163,7 @@ class ResultMeasure:
             left_out.append(f"movement: the driver's face is seen in fewer than {FEWEST} frames")
         likeness = {whose: total / count if count else None for whose, (total, count) in self.likeness.items()}
         if self.photo_vector is not None and likeness["result"] is None:
-            likeness["result"] = 0.0  # as between strangers, as in `metrics.identity`
+            likeness["result"] = 0.0  # as between strangers, as in `likeness.identity`
         return ResultFigures(
             tracker=self.of_result.name,
             embedder=self.embedder and self.embedder.name,

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vaegan import reports
-from vaegan.evaluation import metrics
+from vaegan.evaluation import likeness, metrics
 from vaegan.evaluation.result import ResultFigures
 from vaegan.media.statement import statement
 from vaegan.notes import POSE_DEGREES, pose_words
@@ -169,7 +169,7 @@ def _smoothing(figures: ResultFigures, run: Transfer) -> Line | None:
 def definitions(figures: ResultFigures) -> list[str]:
     """The definition of every figure that was measured, in the words of the function that has it."""
     sources = {
-        "identity": (metrics.identity,),
+        "identity": (likeness.identity,),
         "pose_r": (metrics.pose_r, metrics.pose_gain, metrics.correlation, metrics.gain),
         "expression_r": (metrics.expression_r, metrics.expression_gain),
         "smile_bias": (metrics.smile_bias,),
