@@ -160,5 +160,17 @@ def test_a_model_folder_brings_its_own_directions(model, tmp_path):
 
 
 def test_strength_is_a_factor_of_all_that_moves():
-    deltas, placement = Adjustment(TransferSettings(strength=1.5))(steps())
-    assert (deltas == 1.5).all() and (placement == 1.5).all() and deltas.shape == (20, 6)
+    deltas, placement = Adjustment(TransferSettings(strength=0.2))(steps())
+    assert np.allclose(deltas, 0.2) and np.allclose(placement, 0.2) and deltas.shape == (20, 6)
+
+
+def test_strength_takes_a_head_no_further_than_photos_hold_but_a_drivers_own_way_is_its_own():
+    own = np.zeros((101, 4), np.float32)
+    own[:, 0], own[:, 3] = np.linspace(0, 1.2, 101), np.linspace(0, 0.3, 101)
+    steps = Steps(np.arange(101) / FPS, np.zeros((101, 3), np.float32), own, *[np.ones(101, bool)] * 3)
+    placed = {s: Adjustment(TransferSettings(strength=s))(steps)[1] for s in (1, 2, 10, -10)}
+    assert np.array_equal(placed[1], own)
+    assert np.allclose(placed[2][:20], 2 * own[:20])
+    assert placed[10][50, 0] < own[50, 0] + 0.26 and placed[10][:, 0].max() < 1.2 + 0.26
+    assert np.degrees(placed[10][:, 3]).max() < 38 and np.allclose(placed[-10], -placed[10])
+    assert (np.diff(placed[10][:, 0]) >= 0).all()

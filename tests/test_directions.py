@@ -12,7 +12,7 @@ from vaegan import UserError
 from vaegan.cli.motion import app
 from vaegan.directions import BY_BLENDSHAPES, FREE, NAMES, PARTS, fit_directions, load_directions, part_rows
 from vaegan.faces.blendshapes import BLENDSHAPES
-from vaegan.keyframes import Key, make_motion
+from vaegan.keyframes import Key, beyond, make_motion
 from vaegan.model import FaceModel, Framing, load_model
 from vaegan.motion import Motion
 from vaegan.networks import VAE, Heads
@@ -120,6 +120,11 @@ def test_what_is_no_key_is_told(text):
 def test_a_value_that_is_no_number_is_told():
     with pytest.raises(UserError, match="finite"):
         Key(1.0, {"smile": float("nan")})
+
+
+def test_what_no_photo_can_show_is_named():
+    assert beyond([Key(1.0, {"smile": 9.0, "jaw": 1.0}), Key(2.0, {"yaw": -60.0, "pitch": 20.0})]) == "smile=9, yaw=-60"
+    assert beyond([Key(1.0, {"gaze_x": -1.0, "yaw": 30.0})]) == ""
 
 
 def test_a_sequence_smiles_then_turns(folder):

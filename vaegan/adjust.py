@@ -35,6 +35,11 @@ SHAPE_KNEES, SHAPE_WIDTH = (-0.1, 0.85), 0.2
 """Likewise of the blendshapes, of which 0 to 1 is the whole movement; heads read about 0.1 too little or too much."""
 
 
+FAR, FARTHER = (0.5, 0.5, 0.35, np.radians(25.0)), (0.25, 0.25, 0.15, np.radians(12.0))
+"""Placement (shift x, y in face sizes, log scale, roll in radians) that may be made of a smaller one by a factor, and
+how much more at most; what the driver does itself is never less."""
+
+
 class Adjustment:
     """From a driver's steps to what moves the photo; takes them in their order, once.
 
@@ -62,15 +67,24 @@ class Adjustment:
         deltas, placement = steps.deltas, steps.placement
         if self.offset is not None:
             deltas, placement = deltas + self.offset[0], placement + self.offset[1]
+        own = placement
         if self.directions is not None:
             deltas = self.directions.scaled(deltas, self.factors)
             placement = placement * self.factors[part_rows("pose")[0]]
-        deltas, placement = deltas * self.strength, placement * self.strength
+        deltas, placement = deltas * self.strength, _not_too_far(own, placement * self.strength)
         if self.bounds is not None:
             deltas = self.bounds(deltas)
         values = np.hstack([deltas, placement])
         eased = self.ease(steps.times, values, steps.found)
         return eased[:, :-4], eased[:, -4:]
+
+
+def _not_too_far(own: np.ndarray, placement: np.ndarray) -> np.ndarray:
+    """Placements (N, 4), grown from the driver's own ones, bounded by `FAR` and `FARTHER`."""
+    size, width = np.abs(placement), np.float32(FARTHER)
+    knee = np.maximum(np.float32(FAR), np.abs(own))
+    beyond = ((size - knee) / width).clip(0)
+    return np.where(beyond > 0, np.sign(placement) * (knee + width * (1 - np.exp(-beyond))), placement)
 
 
 class Adjustments:

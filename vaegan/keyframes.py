@@ -20,6 +20,10 @@ EASES = {
 """Share of the time from one key to the next, 0 to 1 -> share of the way."""
 
 
+MOST = {"yaw": 34.0, "pitch": 28.0}
+"""Degrees by which a head is shown turned away from the photo at most; of all else 1 is the whole movement."""
+
+
 @dataclass(frozen=True)
 class Key:
     """At `time` seconds the named things have these values; what is not named keeps that of the key before."""
@@ -52,6 +56,12 @@ class Key:
         for name in values:
             check_name(name)
         return cls(seconds, values)
+
+
+def beyond(keys: Sequence[Key]) -> str:
+    """The values that no photo can show in full, such as `smile=9, yaw=60`; "" where there is none."""
+    values = [(name, value) for key in keys for name, value in key.values.items()]
+    return ", ".join(f"{name}={value:g}" for name, value in values if abs(value) > MOST.get(name, 1.0))
 
 
 def make_motion(

@@ -63,7 +63,7 @@ def make(
 ) -> None:
     """Make a motion from words: smile, blink, turn, at the second you say."""
     from vaegan.directions import load_directions
-    from vaegan.keyframes import Key, make_motion
+    from vaegan.keyframes import MOST, Key, beyond, make_motion
     from vaegan.media import check_output
 
     named = {
@@ -86,6 +86,9 @@ def make(
         keys.append(Key(seconds, last))
     check_output(output, suffixes={".motion"})
     motion = make_motion(load_directions(model), keys, seconds, Fraction(fps), ease.value)
+    if far := beyond(keys):
+        turned = ", ".join(f"{name} {value:g}" for name, value in MOST.items())
+        typer.echo(f"note: {far}: a photo shows no more than 1 ({turned} degrees), and is held there", err=True)
     motion.save(output)
     typer.echo(f"wrote {output}: {len(motion)} frames, {motion.times[-1]:g} s, for {motion.model_id}")
 

@@ -128,7 +128,13 @@ def transfer(
         ),
     ] = None,
     strength: Annotated[
-        float, typer.Option(min=-10, max=10, help="Multiply all motion by this.", rich_help_panel="Motion")
+        float,
+        typer.Option(
+            min=-10,
+            max=10,
+            help="Multiply all motion by this; a face goes no further than faces do.",
+            rich_help_panel="Motion",
+        ),
     ] = 1.0,
     smooth: Annotated[
         float,

@@ -57,7 +57,7 @@ def triangulation(device: torch.device) -> tuple[Tensor, Tensor]:
 
     Delaunay triangles of the mean mesh of frontal faces with open mouth and eyes, so that no edge crosses an opening.
     """
-    triangles = _mesh()["triangles"].astype(np.int64)
+    triangles = mesh_data()["triangles"].astype(np.int64)
     region = np.where((triangles < POINTS).all(1), FACE, OUTSIDE)
     openings = ((INNER_LIPS, MOUTH), (RIGHT_LIDS + IRISES[:5], EYE), (LEFT_LIDS + IRISES[5:], EYE))
     for points, name in openings:
@@ -68,12 +68,15 @@ def triangulation(device: torch.device) -> tuple[Tensor, Tensor]:
 @cache
 def _oval(device: torch.device) -> tuple[Tensor, Tensor]:
     """For each point of the ring the two oval points (RING, 2) inward of it, and the share (RING, 1) of the second."""
-    mesh = _mesh()
+    mesh = mesh_data()
     oval, share = mesh["oval"].astype(np.int64), mesh["share"][:, None]
     return torch.from_numpy(oval).to(device), torch.from_numpy(share).to(device)
 
 
-def _mesh() -> dict[str, np.ndarray]:
+@cache
+def mesh_data() -> dict[str, np.ndarray]:
+    """triangles int16 (T, 3); oval int16 (RING, 2), share float32 (RING,), see `_oval`; reach float32 (478,): in sides
+    of the mesh box, how far the expression takes a landmark, 99.9th percentile over pairs of frames of 440 clips."""
     with np.load(Path(__file__).parent / "mesh.npz", allow_pickle=False) as file:
         return dict(file)
 

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaegan.faces.geometry import RIGID_POINTS, CropTransform, mesh_box
+from vaegan.faces.geometry import CropTransform, mesh_box
 from vaegan.faces.regions import INNER_LIPS, IRISES, LEFT_LIDS, LIPS, OUTER_LIPS, RIGHT_LIDS
 from vaegan.render.canvas import Canvas, Moved, view_square
 from vaegan.render.field import at_rest, dense_field
 from vaegan.render.openings import Openings
+from vaegan.render.reach import Reach
 from vaegan.render.refiner import (
     SIZE,
     VIEW,
@@ -66,7 +67,7 @@ class Warp(Renderer):
         self.shape = _batch(portrait.crop.to_crop(np.asarray(portrait.mesh, np.float64), 1.0))
         centre = region.to_crop(np.array([[portrait.crop.cx, portrait.crop.cy]]), 1.0)[0]
         self.placement = _batch([*centre, portrait.crop.side / region.side, portrait.crop.roll])
-        self.openings = Openings(self.shape[..., :2])
+        self.reach, self.openings = Reach(self.shape), Openings(self.shape[..., :2])
         self.z = _batch(portrait.z)
         self.gain = torch.ones(len(portrait.mesh), 1)
         for points, gain in GAIN.items():
@@ -80,11 +81,10 @@ class Warp(Renderer):
         """As `Renderer.move`."""
         with torch.inference_mode():
             change = torch.from_numpy(np.asarray(deltas, np.float32))
-            z = self.z + change
-            decoded = self.model.decode(z).float().cpu()
-            read = self.model.heads(torch.cat([self.z, z]))[0].float().cpu()
-            shapes = self.openings.bound(self._expressive(self.shape + read[1:] - read[:1]))
-            return self._placed(shapes, decoded, placement)
+            read = self.model.heads(torch.cat([self.z, self.z + change]))[0].float().cpu()
+            shapes, left = self.reach.bound(self.shape + read[1:] - read[:1], self.gain)
+            decoded = self.model.decode(self.z + left[:, None] * change).float().cpu()
+            return self._placed(self.openings.bound(shapes), decoded, placement)
 
     def show(self, faces: list[Moved]) -> Rendered:
         """As `Renderer.show`."""
@@ -108,15 +108,6 @@ class Warp(Renderer):
         places = moved_placement(self.placement, moved)
         meshes = mesh_in_place(shapes, places)
         return [self._moved(meshes[i : i + 1], places[i : i + 1], decoded[i : i + 1]) for i in range(len(shapes))]
-
-    def _expressive(self, shapes: Tensor) -> Tensor:
-        """Meshes (N, 478, 3) in sides of the crop -> (N, 478, 2), lips, lids and irises moved on by `GAIN`.
-
-        What the head as a whole does is taken off first: the affine map that fits its rigid points.
-        """
-        still = torch.cat([self.shape, torch.ones_like(self.shape[..., :1])], 2)
-        head = still @ (torch.linalg.pinv(still[:, RIGID_POINTS]) @ shapes[:, RIGID_POINTS])
-        return (head + self.gain * (shapes - head))[..., :2]
 
     def _moved(self, mesh: Tensor, place: Tensor, decoded: Tensor) -> Moved:
         """The face moved to mesh (1, 478, 2); place: of the crop, (1, 4)."""
