@@ -14,8 +14,9 @@ from vaegan.model import FaceModel, Framing, load_model
 from vaegan.networks import VAE, Heads
 from vaegan.portrait import read_portrait
 from vaegan.render import build_renderer
-from vaegan.render.field import EYE, MOUTH, Field
+from vaegan.render.field import Field
 from vaegan.render.refiner import Refiner, compose
+from vaegan.render.triangles import EYE, MOUTH
 from vaegan.render.view import FullView
 from vaegan.render.warp import Warp
 from vaegan.samples import find_photo

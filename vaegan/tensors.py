@@ -10,7 +10,7 @@ from torch import Tensor
 
 def index(points: Sequence[int], device: torch.device) -> Tensor:
     """int64 (N,) on `device`, made once: a list that is an index goes there at each use, and a graphics card waits."""
-    return _index(tuple(int(point) for point in points), device)
+    return _index(tuple(np.asarray(points).tolist()), device)
 
 
 @cache

@@ -3,15 +3,14 @@
 The head moves as a whole, by the similarity that fits its rigid points, and this fades out beyond it: hair, neck and
 shoulders go along, the far background stays. What the landmarks move besides is interpolated on a fixed triangulation
 of the mesh and a ring around it, so that the field passes through the landmarks and lips and lids move apart freely.
-Triangles that a motion would turn over are flattened instead (position-based dynamics, Mueller et al. 2007, with the
-signed area as the constraint), so that the picture never folds.
 
 All coordinates are in one unit, the photo's view: (0, 0) its top left corner, (1, 1) its bottom right one.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,16 +18,9 @@ import torch
 from torch import Tensor
 
 from vaegan.faces.geometry import FACE_POINTS, LEFT_EYE, RIGHT_EYE, RIGID_HEAD, RIGID_POINTS
-from vaegan.faces.regions import INNER_LIPS, IRISES, LEFT_LIDS, RIGHT_LIDS
 from vaegan.render.raster import rasterise
+from vaegan.render.triangles import RING, flatten_turned, triangulation, with_ring
 from vaegan.tensors import index
-
-POINTS = 478
-RING = 32
-"""Points of the ring around the face, numbered after the mesh; there the landmarks' own movement has come to rest. As
-many follow that lie half way between it and the face's oval."""
-
-ALL = POINTS + 2 * RING
 
 RING_RADIUS = (0.72, 0.79)
 """Half axes of the ring in sides of the photo's mesh box."""
@@ -44,48 +36,8 @@ HEAD_CENTRE = (0.0, 0.2, 0.5)
 SQUEEZE = 0.85
 """Heights count this much in the distance from the face's middle: heads are taller than wide."""
 
-SMALLEST_AREA = 2e-5
-"""Twice the area, in squared sides of the mesh box, below which a triangle is flattened no further."""
-
-OUTSIDE, FACE, MOUTH, EYE = range(4)
-"""Regions: outside the oval, skin, between the inner lips, between the lids."""
-
-
-@cache
-def triangulation(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Triangles int64 (T, 3), all turned alike in a frontal face, and the region (T,) of each.
-
-    Delaunay triangles of the mean mesh of frontal faces with open mouth and eyes, so that no edge crosses an opening.
-    """
-    triangles = mesh_data()["triangles"].astype(np.int64)
-    region = np.where((triangles < POINTS).all(1), FACE, OUTSIDE)
-    openings = ((INNER_LIPS, MOUTH), (RIGHT_LIDS + IRISES[:5], EYE), (LEFT_LIDS + IRISES[5:], EYE))
-    for points, name in openings:
-        region[np.isin(triangles, points).all(1)] = name
-    return torch.from_numpy(triangles).to(device), torch.from_numpy(region).to(device)
-
-
-@cache
-def _oval(device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each point of the ring the two oval points (RING, 2) inward of it, and the share (RING, 1) of the second."""
-    mesh = mesh_data()
-    oval, share = mesh["oval"].astype(np.int64), mesh["share"][:, None]
-    return torch.from_numpy(oval).to(device), torch.from_numpy(share).to(device)
-
-
-@cache
-def mesh_data() -> dict[str, np.ndarray]:
-    """triangles int16 (T, 3); oval int16 (RING, 2), share float32 (RING,), see `_oval`; reach float32 (478,): in sides
-    of the mesh box, how far the expression takes a landmark, 99.9th percentile over pairs of frames of 440 clips."""
-    with np.load(Path(__file__).parent / "mesh.npz", allow_pickle=False) as file:
-        return dict(file)
-
-
-def _with_ring(mesh: Tensor, ring: Tensor) -> Tensor:
-    """mesh (N, 478, 2) and ring (N, RING, 2) -> all points (N, ALL, 2)."""
-    oval, share = _oval(mesh.device)
-    inward = torch.lerp(mesh[:, oval[:, 0]], mesh[:, oval[:, 1]], share)
-    return torch.cat([mesh, ring, (ring + inward) / 2], 1)
+COARSE = 3
+"""On a CPU, px between the places at which the head's own movement, which is smooth, is computed: right to 0.02 px."""
 
 
 @dataclass
@@ -93,13 +45,16 @@ class Rest:
     """The photos' meshes, ready to be moved.
 
     points: (N, ALL, 2), mesh and rings, none of its triangles turned over. mesh: (N, 478, 2), as it was given.
-    centre: (N, 1, 2); size: (N, 1, 1), longer side of the mesh box.
+    centre: (N, 1, 2); size: (N, 1, 1), longer side of the mesh box. spread: (N, R, 2), the rigid points about their
+    middle; head: (N, 4, 2), the solid head fitted to them, `_head_fit`.
     """
 
     points: Tensor
     mesh: Tensor
     centre: Tensor
     size: Tensor
+    spread: Tensor
+    head: Tensor
 
 
 @dataclass
@@ -143,7 +98,7 @@ class Rigid:
 
 @dataclass
 class Field:
-    """Where each place of a view of the moved picture comes from.
+    """Where each place of a view of the moved picture comes from; `field[i]` is that of one mesh of one photo.
 
     position: (N, S, S, 2), in the photo. region: uint8 (N, S, S). rigid: the head's own movement.
     inner: (N, S, S, 2), what the landmarks' own movement adds to it; zero beyond the ring.
@@ -157,6 +112,11 @@ class Field:
     moved: Tensor
     corners: Tensor
 
+    def __getitem__(self, i: int) -> Field:
+        own, rigid = slice(i, i + 1), self.rigid
+        rigid = Rigid(rigid.turn[own], rigid.inverse[own], rigid.shift[own], rigid.rest, rigid.fade[own])
+        return Field(self.position[own], self.region[own], rigid, self.inner[own], self.moved[own], self.corners[own])
+
 
 def at_rest(mesh: Tensor, iterations: int = 64, fixed_work: bool = False) -> Rest:
     """mesh: (N, 478, 2 or 3) in the photos; iterations, fixed_work: as in `dense_field`."""
@@ -169,8 +129,10 @@ def at_rest(mesh: Tensor, iterations: int = 64, fixed_work: bool = False) -> Res
     across = mesh[:, left].mean(1) - mesh[:, right].mean(1)
     across = across / across.norm(dim=1, keepdim=True).clamp_min(1e-9)
     upright = torch.stack([across, torch.stack([-across[:, 1], across[:, 0]], 1)], 1)
-    points = _with_ring((mesh - centre) / size, circle @ upright)
-    return Rest(_flatten_turned(points, iterations, fixed_work) * size + centre, mesh, centre, size)
+    points = with_ring((mesh - centre) / size, circle @ upright)
+    rigid = mesh[:, index(RIGID_POINTS, mesh.device)]
+    spread, head = rigid - rigid.mean(1, keepdim=True), _head_fit(mesh.device)[0] @ rigid
+    return Rest(flatten_turned(points, iterations, fixed_work) * size + centre, mesh, centre, size, spread, head)
 
 
 def rigid_motion(rest: Rest, mesh: Tensor) -> Rigid:
@@ -180,22 +142,21 @@ def rigid_motion(rest: Rest, mesh: Tensor) -> Rigid:
     over the head, whose outline stays. Its angle is that of the rigid points (Umeyama 1991), its size that of the
     solid head fitted to them.
     """
-    rigid = index(RIGID_POINTS, mesh.device)
-    moved, still = mesh[:, rigid], rest.mesh[:, rigid]
-    p, q = moved - moved.mean(1, keepdim=True), still - still.mean(1, keepdim=True)
-    c, s = (p * q).sum((1, 2)), (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(1)
-    length = (c.square() + s.square()).sqrt().clamp_min(1e-12)
+    moved = mesh[:, index(RIGID_POINTS, mesh.device)]
+    together = (moved.mT @ rest.spread).flatten(1)
+    c, s = together[:, 0] + together[:, 3], together[:, 1] - together[:, 2]
     fit, centre = _head_fit(mesh.device)
-    heads = fit @ torch.stack([moved, still])  # (2, N, 4, 2)
-    grown, middle = heads[:, :, :3].square().sum((2, 3)).clamp_min(1e-12).sqrt(), centre @ heads
-    c, s = (x / length * grown[1] / grown[0] for x in (c, s))
-    turn = torch.stack([torch.stack([c, s], 1), torch.stack([-s, c], 1)], 1)
-    shift = middle[1] - middle[0] @ turn
+    head = fit @ moved
+    still, grown = (x[:, :3].square().sum((1, 2)).sqrt() for x in (rest.head, head))
+    turn = torch.stack([c, s, -s, c], 1) * (still / (grown * torch.hypot(c, s)).clamp_min(1e-12))[:, None]
+    # Divided by the square of its size and transposed, it is its own inverse.
+    inverse = turn / turn[:, :2].square().sum(1, keepdim=True).clamp_min(1e-12)
+    turn, inverse = turn.view(-1, 2, 2), inverse.view(-1, 2, 2).mT
+    shift = centre @ rest.head - centre @ head @ turn
     # How far the head's outline goes: its centre's way, and what turning and growing add at one side of the box.
-    inverse = turn.mT / (c.square() + s.square()).clamp_min(1e-12)[:, None, None]
     outline = (rest.centre - shift) @ inverse - rest.centre
-    spin = (inverse - torch.eye(2, device=mesh.device)).square().sum((1, 2)).sqrt()
-    far = outline.norm(dim=-1) / rest.size[..., 0] + spin[:, None]
+    spin = inverse - torch.eye(2, device=mesh.device)
+    far = outline.square().sum(2).sqrt() / rest.size[..., 0] + spin.square().sum((1, 2)).sqrt()[:, None]
     return Rigid(turn, inverse, shift, rest, (FADE**2 + (FADE_SLOPE * far).square()).sqrt())
 
 
@@ -214,18 +175,19 @@ def dense_field(
     """The field that moves the photos' meshes to `mesh`.
 
     Args:
-        rest: of N photos. mesh: float (N, 478, 2 or 3), where the landmarks shall be.
+        rest: of N photos, or of one. mesh: float (N, 478, 2 or 3), where the landmarks shall be.
         size: side of the field in px.
         view: (N, 3), centre x, y and side of the square that the field covers; None: the photo's view, (.5, .5, 1).
         iterations: of the flattening of turned triangles, at most.
-        fixed_work: do as much whatever the mesh, so that a GPU never waits to be told how much there is to do.
+        fixed_work: do as much whatever the mesh, so that a GPU never waits to be told how much there is to do; without
+            it, on a CPU alone, only what there is to do.
     """
     n, device = len(mesh), mesh.device
     rigid = rigid_motion(rest, mesh[..., :2].float())
     # In sides of the photo's mesh box, the head's own movement taken away, what the photo's flattening moved put on.
     back = torch.baddbmm(rigid.shift, mesh[..., :2].float(), rigid.turn)
-    moved = rest.points + _with_ring(back - rest.mesh, torch.zeros(n, RING, 2, device=device))
-    moved = _flatten_turned((moved - rest.centre) / rest.size, iterations, fixed_work) * rest.size
+    moved = rest.points + with_ring(back - rest.mesh, torch.zeros(n, RING, 2, device=device))
+    moved = flatten_turned((moved - rest.centre) / rest.size, iterations, fixed_work) * rest.size
     moved = moved + rest.centre
     own = rest.points - moved  # (N, ALL, 2)
     corners = (moved - rigid.shift) @ rigid.inverse
@@ -235,46 +197,21 @@ def dense_field(
     origin, side = view[:, None, :2] - view[:, None, 2:] / 2, view[:, None, 2:]
     triangles, region = triangulation(device)
     corners = (corners - origin) * (size / side)
-    labels, movement = rasterise(corners, own, triangles, region.to(torch.uint8), size, fixed_work)
-    steps = (torch.arange(size, device=device) + 0.5) * (side / size)  # (N, 1, S)
-    x, y = steps + origin[:, :, :1], (steps + origin[:, :, 1:]).mT
-    position = movement + torch.stack(rigid.back(x, y), -1)
+    labels, movement = rasterise(corners, own, triangles, region, size, fixed_work)
+    position = _all_back(rigid, origin, side, size, 1 if fixed_work else COARSE).add_(movement)
     return Field(position, labels, rigid, movement, moved, corners)
 
 
-def _flatten_turned(points: Tensor, iterations: int, fixed_work: bool) -> Tensor:
-    """points (N, ALL, 2) in sides of the mesh box -> moved as little as needed that no triangle is turned over.
-
-    Irises give way four times as easily as the rest, the outer ring does not.
-    """
-    triangles, _ = triangulation(points.device)
-    ease = torch.ones(ALL, device=points.device)
-    ease[FACE_POINTS:POINTS], ease[POINTS : POINTS + RING] = 4.0, 0.0
-    for _ in range(iterations):
-        a, b, c = points[:, triangles].unbind(2)
-        u, v = b - a, c - a
-        lacking = (SMALLEST_AREA - (u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])).clamp_min(0)
-        if not fixed_work:
-            photo, chosen = lacking.nonzero(as_tuple=True)
-            if not len(chosen):
-                break
-            u, v, lacking, corner = u[photo, chosen], v[photo, chosen], lacking[photo, chosen], triangles[chosen]
-            slot = corner + photo[:, None] * ALL
-        else:
-            corner = triangles
-            slot = corner + torch.arange(len(points), device=points.device)[:, None, None] * ALL
-        of_b = torch.stack([v[..., 1], -v[..., 0]], -1)
-        of_c = torch.stack([-u[..., 1], u[..., 0]], -1)
-        gradient = torch.stack([-of_b - of_c, of_b, of_c], -2)  # of twice the area, by each corner
-        weight = ease[corner]
-        total = (gradient.square().sum(-1) * weight).sum(-1) + 1e-6
-        step = 1.5 * (lacking / total)[..., None, None] * weight[..., None] * gradient
-        count = (lacking > 0)[..., None].expand(step.shape[:-1]).float()
-        moves = torch.cat([step, count[..., None]], -1).reshape(-1, 3)
-        summed = torch.zeros(points.shape[0] * ALL, 3, device=points.device)
-        summed.index_add_(0, slot.reshape(-1), moves)
-        points = points + (summed[:, :2] / summed[:, 2:].clamp_min(1)).view_as(points)
-    return points
+def _all_back(rigid: Rigid, origin: Tensor, side: Tensor, size: int, every: int) -> Tensor:
+    """`Rigid.back` of every px of a view, (N, S, S, 2), computed at `every` so many of them and between them linear."""
+    beyond = int(every > 1)
+    steps = (torch.arange(-beyond, -(-size // every) + beyond, device=side.device) + 0.5) * (every * side / size)
+    x, y = steps + origin[:, :, :1], (steps + origin[:, :, 1:]).mT  # (N, 1, C), (N, C, 1)
+    back = torch.stack(rigid.back(x, y), -1)
+    if every == 1:
+        return back
+    larger = (cv2.resize(of_one, None, fx=every, fy=every, interpolation=cv2.INTER_LINEAR) for of_one in back.numpy())
+    return torch.from_numpy(np.stack([of_one[every : every + size, every : every + size] for of_one in larger]))
 
 
 class MeshField:

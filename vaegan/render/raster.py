@@ -1,10 +1,14 @@
 """Triangles in pixels: which of them covers one, and what it interpolates there from its corners."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 BOXES = 2
-"""With fixed work, how often the triangles' boxes may cover the views, all together."""
+"""How often the triangles' boxes may cover the views of a batch, all together."""
+
+SLACK = 1e-4
+"""A pixel belongs to a triangle whose barycentric coordinates there are no further below zero: no cracks."""
 
 
 def rasterise(
@@ -13,12 +17,79 @@ def rasterise(
     """Triangles interpolate, for each pixel of (size, size), what stands at their corners.
 
     Args:
-        corners: (N, ALL, 2) in px. values: (N, ALL, 2). region: uint8 (T,).
+        corners: (N, ALL, 2) in px. values: (N, ALL, 2). triangles: (T, 3). region: uint8 (T,).
+        fixed_work: as in `dense_field`.
 
     Returns:
         region: uint8 (N, size, size), of the triangle that covers a pixel; values: (N, size, size, 2). Both are zero
         where there is none.
     """
+    if fixed_work:
+        return _boxes(corners, values, triangles, region, size)
+    labels, shown = np.zeros((len(corners), size, size), np.uint8), np.zeros((len(corners), size, size), np.complex64)
+    triangles, region = triangles.T.contiguous().numpy(), region.numpy()
+    corners, values = (torch.view_as_complex(x.double()).numpy() for x in (corners, values))
+    for of_one in zip(corners, values, labels, shown, strict=True):
+        _draw(*of_one, triangles, region)
+    return torch.from_numpy(labels), torch.view_as_real(torch.from_numpy(shown))
+
+
+def _draw(
+    corners: np.ndarray,
+    values: np.ndarray,
+    labels: np.ndarray,
+    shown: np.ndarray,
+    triangles: np.ndarray,
+    region: np.ndarray,
+) -> None:
+    """One face, triangle by triangle, row by row, from the first pixel to the last, into `labels` and `shown` (S, S).
+
+    corners, values: x + iy of places and of what stands there, (ALL,). triangles: (3, T).
+    """
+    size = len(shown)
+    p = corners[triangles]  # (3, T)
+    q, r = p[[1, 2, 0]], p[[2, 0, 1]]
+    # Barycentric coordinate k is 0 on the line through q[k] and r[k] and grows by (along, down) / area from there.
+    along, down = q.imag - r.imag, r.real - q.real
+    area = along[0] * (p[0] - q[0]).real + down[0] * (p[0] - q[0]).imag
+    first = np.maximum(np.ceil(p.imag.min(0) - 0.5), 0)
+    rows = np.minimum(np.floor(p.imag.max(0) - 0.5), size - 1) - first + 1
+    rows = np.where(area > 0, np.maximum(rows, 0), 0).astype(np.int64)
+    area = np.where(area > 0, area, np.inf)
+
+    along = np.where(along == 0, 1e-12, along)
+    slope = -down / along
+    ends = q.real + (first + 0.5 - q.imag) * slope - SLACK * area / along  # where the coordinate is -SLACK
+    step = _counted(rows)
+    left, right = (
+        np.repeat(np.where(of_side, ends, beyond), rows, 1) + np.repeat(np.where(of_side, slope, 0), rows, 1) * step
+        for of_side, beyond in ((along > 0, 0.0), (along < 0, size))
+    )
+    left, right = np.ceil(left.max(0) - 0.5), np.floor(right.min(0) - 0.5)
+    left, right = np.maximum(left, 0), np.minimum(right, size - 1)
+    length = np.maximum(right - left + 1, 0).astype(np.int64)
+    row = np.repeat(first, rows) + step
+
+    corner = values[triangles]
+    to_right, below = ((corner * grows).sum(0) / area for grows in (along, down))
+    start = np.repeat(corner[0] - to_right * p[0].real - below * p[0].imag, rows)
+    to_right = np.repeat(to_right, rows)
+    start += to_right * (left + 0.5) + np.repeat(below, rows) * (row + 0.5)
+
+    step = _counted(length)
+    pixel = np.repeat((row * size + left).astype(np.int64), length) + step
+    start, to_right = (np.repeat(of_span.astype(np.complex64), length) for of_span in (start, to_right))
+    labels.reshape(-1)[pixel] = np.repeat(np.repeat(region, rows), length)
+    shown.reshape(-1)[pixel] = start + to_right * step.astype(np.float32)
+
+
+def _counted(counts: np.ndarray) -> np.ndarray:
+    """0, 1, ... up to each of the counts, one after another."""
+    return np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+
+
+def _boxes(corners: Tensor, values: Tensor, triangles: Tensor, region: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Of a batch, every pixel of every triangle's box, as many as there is room for."""
     n, count = len(corners), len(triangles)
     p = corners[:, triangles]  # (N, T, 3, 2)
     q, r = p.roll(-1, 2), p.roll(-2, 2)
@@ -28,38 +99,28 @@ def rasterise(
     edges = torch.stack([a, b, c], -1) / torch.where(area > 0, area, torch.inf)[..., None, None]  # (N, T, 3, 3)
     linear = torch.einsum("ntkj,ntkv->ntvj", edges, values[:, triangles]).reshape(n, count, 6)
 
-    # Every pixel of every triangle's box, one after another: whose it is, and which of the box's.
+    # One after another: whose it is, and which of the box's.
     low = (p.amin(2) - 0.5).ceil().clamp(0, size)
     high = (p.amax(2) - 0.5).floor().clamp(-1, size - 1)
     extent = (high - low + 1).clamp_min(0)
     cells = torch.where(area > 0, extent[..., 0] * extent[..., 1], 0).long().flatten()
     ends = cells.cumsum(0)
-    if not fixed_work:
-        owner = torch.repeat_interleave(torch.arange(n * count, device=corners.device), cells)
-    else:
-        most = torch.arange(BOXES * n * size * size, device=corners.device)
-        owner = torch.searchsorted(ends, most, right=True).clamp_max(n * count - 1)
+    most = torch.arange(BOXES * n * size * size, device=corners.device)
+    owner = torch.searchsorted(ends, most, right=True).clamp_max(n * count - 1)
     # Two barycentric coordinates are enough, the third is what they lack to 1.
     table = torch.cat([edges[:, :, :2].flatten(2), low, extent], 2).flatten(0, 1)
     a, b, c, d, e, f, left, top, width, height = table.T.contiguous().index_select(1, owner).unbind(0)
-    place = (torch.arange(len(owner), device=corners.device) - (ends - cells).index_select(0, owner)).float()
+    place = (most - (ends - cells).index_select(0, owner)).float()
     row = ((place + 0.5) / width).floor()
     x, y = torch.addcmul(left + place, row, width, value=-1), top + row
     fx, fy = x + 0.5, y + 0.5
     first = torch.addcmul(torch.addcmul(c, a, fx), b, fy)
     second = torch.addcmul(torch.addcmul(f, d, fx), e, fy)
-    covers = torch.minimum(torch.minimum(first, second), 1 - first - second) > -1e-4
+    covers = torch.minimum(torch.minimum(first, second), 1 - first - second) > -SLACK
     pixel = torch.add(x, y, alpha=size).long()
     if n > 1:
         pixel += torch.div(owner, count, rounding_mode="floor") * (size * size)
     linear = torch.cat([linear, linear.new_zeros(n, 1, 6)], 1)
-    if not fixed_work:
-        pixel, owner, x, y = pixel[covers], owner[covers], fx[covers], fy[covers]
-        of_image = torch.div(owner, count, rounding_mode="floor") if n > 1 else 0
-        labels = region.new_zeros(n * size * size).index_copy_(0, pixel, region[owner - of_image * count])
-        shown = values.new_zeros(n * size * size, 2)
-        shown.index_copy_(0, pixel, _affine(linear, owner + of_image, x, y))
-        return labels.view(n, size, size), shown.view(n, size, size, 2)
     pixel = torch.where(covers & (row < height), pixel, n * size * size)
     number = torch.full((n * size * size + 1,), -1, dtype=torch.int64, device=corners.device)
     number[pixel] = owner

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaegan.faces.geometry import FACE_POINTS, RIGID_POINTS
 from vaegan.faces.regions import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS
-from vaegan.render.field import mesh_data
+from vaegan.render.triangles import mesh_data
 
 BEYOND = 0.2
 """Of a landmark's reach, how far beyond it goes at most."""

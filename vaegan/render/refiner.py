@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaegan.render.field import EYE, MOUTH, OUTSIDE, Field
+from vaegan.render.field import Field
+from vaegan.render.triangles import EYE, MOUTH, OUTSIDE
 
 SIZE = 256
 """Side in px of the view that the refiner works on."""

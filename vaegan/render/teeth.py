@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaegan.render.field import MOUTH, Field, triangulation
+from vaegan.render.field import Field
+from vaegan.render.triangles import MOUTH, triangulation
 
 UPPER = (80, 81, 82, 13, 312, 311, 310)
 LOWER = (88, 178, 87, 14, 317, 402, 318)

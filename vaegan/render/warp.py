@@ -12,7 +12,7 @@ from torch import Tensor
 from vaegan.faces.geometry import CropTransform, mesh_box
 from vaegan.faces.regions import INNER_LIPS, IRISES, LEFT_LIDS, LIPS, OUTER_LIPS, RIGHT_LIDS
 from vaegan.render.canvas import Canvas, Moved, view_square
-from vaegan.render.field import at_rest, dense_field
+from vaegan.render.field import Field, at_rest, dense_field
 from vaegan.render.openings import Openings
 from vaegan.render.reach import Reach
 from vaegan.render.refiner import (
@@ -107,28 +107,33 @@ class Warp(Renderer):
         moved[:, :2] /= self.model.framing.scale  # from face sizes to sides of the crop
         places = moved_placement(self.placement, moved)
         meshes = mesh_in_place(shapes, places)
-        return [self._moved(meshes[i : i + 1], places[i : i + 1], decoded[i : i + 1]) for i in range(len(shapes))]
+        centres, scales = 0.5 + places[:, :2] - self.placement[:, :2], places[:, 2] / self.placement[:, 2]
+        squares = [view_square(self.region, *at) for at in zip(centres.numpy(), scales.tolist(), strict=True)]
+        views = torch.from_numpy(np.stack([view for _, _, view in squares]))
+        fields = dense_field(self.rest, meshes, SIZE, views)
+        middles = (places[:, :2] - views[:, :2]) / views[:, 2:] + 0.5
+        places = torch.cat([middles, places[:, 2:3] / views[:, 2:], places[:, 3:]], 1)
+        return [
+            self._moved(fields[i], corner, side, places[i : i + 1], decoded[i : i + 1])
+            for i, (corner, side, _) in enumerate(squares)
+        ]
 
-    def _moved(self, mesh: Tensor, place: Tensor, decoded: Tensor) -> Moved:
-        """The face moved to mesh (1, 478, 2); place: of the crop, (1, 4)."""
-        scale = float(place[0, 2] / self.placement[0, 2])
-        centre = 0.5 + (place - self.placement)[0, :2].numpy()
-        corner, side, view = view_square(self.region, centre, scale)
-        square = torch.from_numpy(view)[None]
-        field = dense_field(self.rest, mesh, SIZE, square)
-        colour = cover = None
-        if self.refiner is not None:
-            middle = (place[:, :2] - square[:, :2]) / square[:, 2:] + 0.5
-            place = torch.cat([middle, place[:, 2:3] / square[:, 2:], place[:, 3:]], 1)
-            faces = in_place(torch.cat([decoded, self.still]), place.repeat(2, 1), SIZE // 2)
-            warped = self._pull(field.position)
-            inputs = refiner_inputs(warped, field, faces[:1], faces[1:]).contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
-                outputs = self.refiner(inputs).float()
-            field, dark, share = teeth_kept(field, self.lips)
-            shown = self._pull(field.position)
-            colour = 255 * (compose(shown, field, outputs)[0] - shown)[0].permute(1, 2, 0).numpy()
-            cover = torch.cat([255 * dark * share, share], 1)[0].permute(1, 2, 0).numpy()
+    def _moved(self, field: Field, corner: np.ndarray, side: int, place: Tensor, decoded: Tensor) -> Moved:
+        """A face moved by its field, and what is painted on it.
+
+        place: (1, 4), of what is decoded of it in the field's view
+        """
+        if self.refiner is None:
+            return Moved(self.region, field, corner, side, None)
+        faces = in_place(torch.cat([decoded, self.still]), place.repeat(2, 1), SIZE // 2)
+        warped = self._pull(field.position)
+        inputs = refiner_inputs(warped, field, faces[:1], faces[1:]).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
+            outputs = self.refiner(inputs).float()
+        field, dark, share = teeth_kept(field, self.lips)
+        shown = self._pull(field.position)
+        colour = 255 * (compose(shown, field, outputs)[0] - shown)[0].permute(1, 2, 0).numpy()
+        cover = torch.cat([255 * dark * share, share], 1)[0].permute(1, 2, 0).numpy()
         return Moved(self.region, field, corner, side, colour, cover)
 
     def _pull(self, position: Tensor) -> Tensor:

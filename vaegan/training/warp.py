@@ -18,8 +18,9 @@ from vaegan.critics.landmarker import Landmarker
 from vaegan.critics.lpips import load_lpips, lpips_distance
 from vaegan.data.pack_frames import FramesData
 from vaegan.errors import UserError
+from vaegan.faces.geometry import FACE_POINTS
 from vaegan.model import load_model
-from vaegan.render.field import FACE_POINTS, at_rest, dense_field
+from vaegan.render.field import at_rest, dense_field
 from vaegan.render.refiner import SIZE, Refiner, compose, in_place, mesh_in_place, pull, refiner_inputs
 from vaegan.render.refiner_folder import load_refiner, save_refiner
 from vaegan.tensors import to_uint8

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaegan.render.field import FACE_POINTS
+from vaegan.faces.geometry import FACE_POINTS
 from vaegan.render.refiner import SIZE
 from vaegan.tensors import index
 
