@@ -171,6 +171,18 @@ def test_a_head_that_rises_leaves_the_lower_edge_of_the_photo_where_it_is(model,
     assert change[-2:].max() < 3 < change[round(y)]
 
 
+def test_a_crop_ends_where_the_photo_ends_below_the_chin(model, portrait):
+    x, y, side = mesh_box(portrait.mesh)
+    bust = read_portrait(portrait.image[: round(y + 0.6 * side)], model, FaceTracker("own"))
+    alone = build_renderer("warp", model, bust, 256, None, None)
+    assert alone.shown.side == pytest.approx(1.6 * side, rel=0.05)
+    deltas, place = np.full((1, 8), 1.0, np.float32), np.array([[0.05, 0.0, 0.0, 0.1]], np.float32)
+    crop = alone.render(deltas, place)[0].image.astype(int)
+    assert (np.abs(np.diff(crop[-60:], axis=0)).mean((1, 2)) > 0.5).all()  # no row that is the one before it
+    full = render(model, bust, 1.0, place).crop.astype(int)
+    assert np.abs(full - crop)[40:-40, 40:-40].mean() < 4
+
+
 def test_a_model_without_heads_is_refused(tmp_path, portrait):
     with pytest.raises(UserError, match="decode"):
         build_renderer("warp", load_model(save_tiny_model(tmp_path / "plain")), portrait, 256)

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 LEAST, MOST = 2, 6
 """Photos in a row."""
 
-LEAST_SHOWN = 1.6
-"""Sides of the model's crop that are shown at least, where photos end earlier: hair and chin."""
+LEAST_SHOWN, LEAST_BELOW = 1.6, 0.5
+"""Sides of the model's crop that are shown at least, where photos end earlier: hair; and of one, below its middle: the
+chin."""
 
 LONGEST = 60.0
 """Seconds from one photo to the next."""
@@ -174,7 +175,9 @@ def _in_line(portraits: list[Portrait]) -> list[Portrait]:
     laid = [_laid_on(first, portrait) for portrait in portraits]
     height, width = first.image.shape[:2]
     least = first.crop.scaled(LEAST_SHOWN).corners()
-    low, high = least.min(0).clip(0, None).astype(int), least.max(0).clip(None, (width, height)).astype(int)
+    low, high = least.min(0), least.max(0)
+    high[1] = first.crop.cy + LEAST_BELOW * first.crop.side
+    low, high = low.clip(0, None).astype(int), high.clip(None, (width, height)).astype(int)
     (left, top), (right, bottom) = _covered(np.all([seen for _, seen in laid], 0), low, high)
     cut = []
     for portrait, _ in laid:

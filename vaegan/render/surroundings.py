@@ -40,12 +40,12 @@ class Surroundings:
         return cls(image, origin, np.stack([-origin, np.array(image.shape[1::-1]) - origin]))
 
     @classmethod
-    def of_view(cls, photo: np.ndarray, region: CropTransform, size: int) -> Surroundings:
-        """Of the view alone, (size, size); what lies below the photo is its last row."""
+    def of_square(cls, photo: np.ndarray, region: CropTransform, shown: CropTransform, size: int) -> Surroundings:
+        """Of a square of it alone, (size, size); what lies below the photo is its last row."""
         photo, origin = _continued(photo, region)
-        wide = CropTransform(region.cx + origin[0], region.cy + origin[1], AROUND * region.side)
+        wide = CropTransform(shown.cx + origin[0], shown.cy + origin[1], AROUND * shown.side)
         image = wide.crop(photo, round(AROUND * size))
-        corner, scale = np.array([wide.cx, wide.cy]) - wide.side / 2, size / region.side
+        corner, scale = np.array([wide.cx, wide.cy]) - wide.side / 2, size / shown.side
         low = np.clip(np.ceil(-corner * scale), 0, len(image) - 1).astype(int)
         high = np.floor((np.array(photo.shape[1::-1]) - corner) * scale)
         high = np.clip(high, low + 1, len(image)).astype(int)

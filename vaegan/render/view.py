@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 VIEWS = ("full", "crop")
 
+LEAST = 0.65
+"""Of the view of a face, twice its mesh box, what is shown at least of a photo that ends below the chin, or before."""
+
 
 class View(Protocol):
     """Puts a rendered crop into the image that is written. width, height: of that image in px."""
@@ -64,6 +67,12 @@ def feather(size: int, margin: int) -> np.ndarray:
     ramp = np.clip((np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / max(1, margin), 0, 1)
     ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
     return np.outer(ramp, ramp)
+
+
+def above_the_edge(region: CropTransform, photo: np.ndarray) -> CropTransform:
+    """The view of a face, without what would lie below the photo (H, W, 3): a smaller square, its top where it was."""
+    lacking = np.clip(region.cy + region.side / 2 - photo.shape[0], 0, (1 - LEAST) * region.side)
+    return CropTransform(region.cx, region.cy - lacking / 2, region.side - lacking)
 
 
 def build_view(name: str, size: int, photo: Portrait, scale: float) -> View:

@@ -29,7 +29,7 @@ from vaegan.render.refiner import (
 from vaegan.render.renderer import Rendered, Renderer
 from vaegan.render.surroundings import AROUND, Surroundings
 from vaegan.render.teeth import teeth_kept
-from vaegan.render.view import FullView, View
+from vaegan.render.view import FullView, View, above_the_edge
 from vaegan.tensors import to_float
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Warp(Renderer):
 
     Args:
         model: with heads. portrait: the photo. refiner: None shows the warp as it is.
-        size: side of the crops in px; a crop is the photo's view, twice the mesh box. view: what is written.
+        size: side of the crops in px; a crop is the photo's view, twice the mesh box, less what would lie below the
+            photo. view: what is written.
     """
 
     def __init__(self, model: FaceModel, portrait: Portrait, refiner: Refiner | None, size: int, view: View) -> None:
@@ -54,13 +55,15 @@ class Warp(Renderer):
         region = CropTransform(x, y, VIEW * side)
         self.model, self.size = model, size
         self.refiner = None if refiner is None else refiner.to(memory_format=torch.channels_last)
-        self.shown, self.whole = region, isinstance(view, FullView)
-        self.region = region if self.whole else CropTransform(size / 2, size / 2, size)
-        self.canvas = (
-            Canvas(view.image, Surroundings.of_photo(view.image, region))
-            if self.whole
-            else Canvas(region.crop(portrait.image, size), Surroundings.of_view(portrait.image, region, size))
-        )
+        shown = self.shown = above_the_edge(region, portrait.image)
+        self.whole = isinstance(view, FullView)
+        if self.whole:
+            self.region, self.canvas = region, Canvas(view.image, Surroundings.of_photo(view.image, region))
+        else:
+            middle = shown.to_crop(np.array([[region.cx, region.cy]]), size)[0]
+            self.region = CropTransform(*middle, region.side * size / shown.side)
+            around = Surroundings.of_square(portrait.image, region, shown, size)
+            self.canvas = Canvas(shown.crop(portrait.image, size), around)
         around = region.scaled(AROUND).crop(portrait.image, round(AROUND * SIZE))
         self.photo = to_float(around)[None]
         self.rest = at_rest(_batch(region.to_crop(np.asarray(portrait.mesh, np.float64), 1.0)))
