@@ -171,7 +171,7 @@ def test_training_sees_the_field_that_is_shown_and_each_frame_is_its_own(face):
     assert (trained.position - shown.position).abs().max() < 0.1 / SIZE
     assert (trained.region != shown.region).float().mean() < 1e-4
     for i in range(n):
-        alone, of_many = dense_field(at_rest(face), there[i : i + 1], SIZE), shown[i]
+        alone, of_many = dense_field(at_rest(face), there[i : i + 1], SIZE), shown[i : i + 1]
         assert torch.equal(alone.region, of_many.region)
         assert (alone.position - of_many.position).abs().max() < 1e-5
         places = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(i))

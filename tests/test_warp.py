@@ -14,8 +14,7 @@ from vaegan.model import FaceModel, Framing, load_model
 from vaegan.networks import VAE, Heads
 from vaegan.portrait import read_portrait
 from vaegan.render import build_renderer
-from vaegan.render.field import Field
-from vaegan.render.refiner import Refiner, compose
+from vaegan.render.refiner import Refiner, compose, where_painted
 from vaegan.render.triangles import EYE, MOUTH
 from vaegan.render.view import FullView
 from vaegan.render.warp import Warp
@@ -82,13 +81,13 @@ def test_colour_is_painted_on_mouth_and_eyes_alone(model, portrait):
 
 def test_lids_that_are_painted_are_no_redder_than_the_skin_around_them():
     grey = torch.full((1, 3, 256, 256), 0.5)
-    position, region = torch.zeros(1, 256, 256, 2), torch.zeros(1, 256, 256, dtype=torch.uint8)
+    region = torch.zeros(1, 256, 256, dtype=torch.uint8)
     orange = torch.zeros(1, 16, 128, 128)
     orange[:, :4], orange[:, 4:12], orange[:, 12:] = 3, -1, 9
     shades = []
     for kind in (EYE, MOUTH):
         region[0, 100:156, 100:156] = kind
-        made, _ = compose(grey, Field(position, region, *[None] * 4), orange)
+        made, _ = compose(grey, region, orange)
         shades.append(float(made[0, 0, 128, 128] - made[0, 1, 128, 128]))
     assert shades[0] < 0.05 < 0.5 < shades[1]
 
@@ -112,11 +111,25 @@ def test_the_dark_of_an_open_mouth_hides_the_photo_grain_and_all(model, portrait
 def test_lips_and_beards_take_on_no_teeth():
     region = torch.ones(1, 256, 256, dtype=torch.uint8)  # all of it face
     region[:, 150:170, 100:150] = MOUTH
-    field = Field(torch.zeros(1, 256, 256, 2), region, *[None] * 4)
     white = torch.cat([torch.full((1, 16, 128, 128), 9.0)], 1)
-    refined, mask = compose(torch.full((1, 3, 256, 256), 0.4), field, white)
+    refined, mask = compose(torch.full((1, 3, 256, 256), 0.4), region, white)
     assert refined[0, :, 160, 125].min() > 0.9
     assert refined[0, :, 184, 125].max() < 0.41 and mask[0, 0, 184, 125] > 0.1
+
+
+def test_what_is_painted_is_the_same_where_only_that_is_looked_at():
+    region = torch.ones(1, 256, 256, dtype=torch.uint8)
+    region[:, :, :20] = 0
+    region[:, 150:170, 100:150], region[:, 90:97, 30:52] = MOUTH, EYE
+    draw = torch.Generator().manual_seed(0)
+    warped, outputs = torch.rand(1, 3, 256, 256, generator=draw), torch.randn(1, 16, 128, 128, generator=draw)
+    whole, mask = compose(warped, region, outputs)
+    rows, columns = where_painted(region[0])
+    assert (rows.stop - rows.start) * (columns.stop - columns.start) < 256 * 256 / 2
+    small = slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2)
+    made, its_mask = compose(warped[..., rows, columns], region[:, rows, columns], outputs[..., small[0], small[1]])
+    assert torch.equal(its_mask, mask[..., rows, columns]) and (mask > 0).sum() == (its_mask > 0).sum() > 1000
+    assert torch.equal(made, whole[..., rows, columns])
 
 
 def test_the_head_goes_where_the_driver_goes(model, portrait):

@@ -41,7 +41,7 @@ class Moved:
     field: Field
     corner: np.ndarray
     side: int
-    colour: np.ndarray | None
+    colour: np.ndarray | None = None
     cover: np.ndarray | None = None
 
     def reach(self, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

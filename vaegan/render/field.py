@@ -9,7 +9,7 @@ All coordinates are in one unit, the photo's view: (0, 0) its top left corner, (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import cv2
@@ -98,7 +98,7 @@ class Rigid:
 
 @dataclass
 class Field:
-    """Where each place of a view of the moved picture comes from; `field[i]` is that of one mesh of one photo.
+    """Where each place of a view of the moved picture comes from; `field[i:j]` is that of some meshes of one photo.
 
     position: (N, S, S, 2), in the photo. region: uint8 (N, S, S). rigid: the head's own movement.
     inner: (N, S, S, 2), what the landmarks' own movement adds to it; zero beyond the ring.
@@ -112,10 +112,10 @@ class Field:
     moved: Tensor
     corners: Tensor
 
-    def __getitem__(self, i: int) -> Field:
-        own, rigid = slice(i, i + 1), self.rigid
-        rigid = Rigid(rigid.turn[own], rigid.inverse[own], rigid.shift[own], rigid.rest, rigid.fade[own])
-        return Field(self.position[own], self.region[own], rigid, self.inner[own], self.moved[own], self.corners[own])
+    def __getitem__(self, own: slice) -> Field:
+        moving = {name: getattr(self.rigid, name)[own] for name in ("turn", "inverse", "shift", "fade")}
+        parts = {name: getattr(self, name)[own] for name in ("position", "region", "inner", "moved", "corners")}
+        return Field(rigid=replace(self.rigid, **moving), **parts)
 
 
 def at_rest(mesh: Tensor, iterations: int = 64, fixed_work: bool = False) -> Rest:

@@ -9,6 +9,7 @@ network that may paint and bend the whole picture costs identity and pose and ad
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,8 +30,11 @@ and eyes the photo shows 2, logarithm of the field's determinant 1."""
 OUTPUTS = 16
 """Channels: colour 12 and mask 4 (2 x 2 px each)."""
 
+CELL = 4
+"""px of the view."""
+
 REACH, EDGE = 3, 2
-"""Cells of 4 px of the view: how far around mouth and eyes colour may go, lips and lids and all, and how softly it
+"""Cells: how far around mouth and eyes colour may go, lips and lids and all, and how softly it
 ends."""
 
 SLOPE = 0.2
@@ -108,7 +112,7 @@ def refiner_inputs(warped: Tensor, field: Field, moved: Tensor, still: Tensor) -
     """
     region = field.region[:, None]
     labels = torch.cat([region == MOUTH, region == EYE, region != OUTSIDE], 1)
-    regions = F.avg_pool2d(labels.to(warped.dtype), 2)
+    regions = _halved(labels.to(warped.dtype))
     determinant = field_determinant(field.position)
     shown = regions[:, :2] * determinant.clamp(0, 1)
     stretch = determinant.clamp_min(0.02).log().clamp_max(4)
@@ -119,57 +123,84 @@ def field_determinant(position: Tensor) -> Tensor:
     """Area in the photo / area in the moved picture, (N, 1, S / 2, S / 2), of a field (N, S, S, 2): 1 where nothing is
     stretched, towards 0 where the photo has nothing to show."""
     size = position.shape[1]
-    p = F.avg_pool2d(position.permute(0, 3, 1, 2), 2)
-    p = F.pad(p, (1, 1, 1, 1), mode="replicate")
+    p = F.pad(_halved(position.permute(0, 3, 1, 2)), (1, 1, 1, 1), mode="replicate")
     along, down = (p[:, :, 1:-1, 2:] - p[:, :, 1:-1, :-2]), (p[:, :, 2:, 1:-1] - p[:, :, :-2, 1:-1])
     area = along[:, :1] * down[:, 1:] - along[:, 1:] * down[:, :1]
     return area * (size / 4) ** 2
 
 
-def compose(warped: Tensor, field: Field, outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """The refined picture (N, 3, S, S) and the mask (N, 1, S, S).
+def _halved(x: Tensor) -> Tensor:
+    """Means of 2 x 2 px, (N, C, H / 2, W / 2), of whatever memory format."""
+    x = x[..., ::2, :] + x[..., 1::2, :]
+    return (x[..., ::2] + x[..., 1::2]) / 4
+
+
+def compose(warped: Tensor, region: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The refined picture (N, 3, H, W) and the mask (N, 1, H, W).
 
     Args:
-        warped: (N, 3, S, S) in [0, 1], the photo pulled through the field. outputs: of the refiner.
+        warped: (N, 3, H, W) in [0, 1], the photo pulled through the field. region: (N, H, W), `Field.region`.
+        outputs: of the refiner, (N, OUTPUTS, H / 2, W / 2).
     """
-    colour = _in_tint(torch.sigmoid(3 * F.pixel_shuffle(outputs[:, :12], 2)), warped, field.region)
-    colour = _within(colour, warped, field.region)
-    mask = torch.sigmoid(F.pixel_shuffle(outputs[:, 12:16], 2)) * window(field.region)
+    eyes = _most((region == EYE).float()[:, None])
+    openings = torch.maximum(eyes, _most((region == MOUTH).float()[:, None]))
+    colour = _in_tint(torch.sigmoid(3 * F.pixel_shuffle(outputs[:, :12], 2)), warped, eyes)
+    colour = _within(colour, warped, openings)
+    mask = torch.sigmoid(F.pixel_shuffle(outputs[:, 12:16], 2)) * _window(region, openings)
     return torch.lerp(warped, colour, mask), mask
 
 
-def _in_tint(colour: Tensor, warped: Tensor, region: Tensor) -> Tensor:
+def where_painted(region: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of a region map (S, S), whole cells, on which all depends that `compose` changes."""
+    opening = ((region == MOUTH) | (region == EYE)).numpy()
+    far = 2 * REACH + EDGE + 2  # the window's reach, and as far as `_in_tint` looks from there, enlarged both
+    ends = []
+    for size, axis in zip(opening.shape, (1, 0), strict=True):
+        cells = np.flatnonzero(opening.any(axis)) // CELL
+        low, high = (cells[0] - far, cells[-1] + 1 + far) if len(cells) else (0, 0)
+        ends.append(slice(CELL * max(0, int(low)), min(size, CELL * int(high))))
+    return ends[0], ends[1]
+
+
+def _in_tint(colour: Tensor, warped: Tensor, eyes: Tensor) -> Tensor:
     """Colours whose green and blue exceed their red no further than somewhere near in the photo: teeth, lips and lids
     are never green or blue, and a critic that looks for eyes is pleased by blue ones. Likewise for the red of eyes."""
-    coarse = F.avg_pool2d(warped, 4)
-    excess = torch.cat([coarse[:, 1:] - coarse[:, :1], coarse[:, :1] - coarse[:, 1:2]], 1)
-    near = F.max_pool2d(excess, 2 * REACH + 1, 1, REACH).clamp_min(0)
-    eyes = F.max_pool2d(F.max_pool2d((region == EYE).float()[:, None], 4), 2 * REACH + 1, 1, REACH)
-    near = torch.cat([near[:, :2], near[:, 2:] + 1 - eyes], 1)
+    coarse = F.avg_pool2d(warped, CELL)
+    excess = torch.cat([coarse[:, 1:] - coarse[:, :1], coarse[:, :1] - coarse[:, 1:2], eyes], 1)
+    near = _around(excess)
+    near = torch.cat([near[:, :2].clamp_min(0), near[:, 2:3].clamp_min(0) + 1 - near[:, 3:]], 1)
     near = F.interpolate(near, size=colour.shape[2:], mode="bilinear", align_corners=False)
     red = torch.minimum(colour[:, :1], colour[:, 1:2] + near[:, 2:])
     return torch.cat([red, torch.minimum(colour[:, 1:], red + near[:, :2])], 1)
 
 
-def _within(colour: Tensor, warped: Tensor, region: Tensor) -> Tensor:
+def _within(colour: Tensor, warped: Tensor, openings: Tensor) -> Tensor:
     """Colours that, beside the openings of mouth and eyes, are no darker and no brighter than the photo thereabouts:
     lips, lids and beards take on no teeth."""
-    opening = F.max_pool2d(((region == MOUTH) | (region == EYE)).float()[:, None], 4)
-    free = F.avg_pool2d(opening, 3, 1, 1)
-    high, low = (F.max_pool2d(F.max_pool2d(x, 4), 3, 1, 1) for x in (warped, -warped))
+    free = F.avg_pool2d(openings, 3, 1, 1)
+    high, low = (F.max_pool2d(_most(x), 3, 1, 1) for x in (warped, -warped))
     low, high = -low - 2 * free, high + 2 * free
     low, high = (F.interpolate(x, size=colour.shape[2:], mode="bilinear", align_corners=False) for x in (low, high))
     return torch.minimum(torch.maximum(colour, low), high)
 
 
-def window(region: Tensor) -> Tensor:
-    """(N, 1, S, S), 1 on and around mouth and eyes of `Field.region` (N, S, S), fading to 0, within the face alone."""
-    inside = F.max_pool2d(((region == MOUTH) | (region == EYE)).float()[:, None], 4)
-    wide = F.max_pool2d(inside, 2 * REACH + 1, 1, REACH)
-    soft = F.avg_pool2d(wide, 2 * EDGE + 1, 1, EDGE)
-    beyond = F.max_pool2d(F.max_pool2d((region == OUTSIDE).float()[:, None], 4), 3, 1, 1)
+def _window(region: Tensor, openings: Tensor) -> Tensor:
+    """(N, 1, H, W), 1 on and around mouth and eyes, fading to 0, within the face alone."""
+    soft = F.avg_pool2d(_around(openings), 2 * EDGE + 1, 1, EDGE)
+    beyond = F.max_pool2d(_most((region == OUTSIDE).float()[:, None]), 3, 1, 1)
     soft = soft * (1 - F.avg_pool2d(beyond, 3, 1, 1, count_include_pad=False))
     return F.interpolate(soft, size=region.shape[1:], mode="bilinear", align_corners=False)
+
+
+def _most(x: Tensor) -> Tensor:
+    """The largest of each cell, (N, C, H / CELL, W / CELL)."""
+    return x.unflatten(2, (-1, CELL)).amax(3).unflatten(3, (-1, CELL)).amax(4)
+
+
+def _around(cells: Tensor) -> Tensor:
+    """The largest within `REACH` cells; rows, then columns."""
+    wide = 2 * REACH + 1
+    return F.max_pool2d(F.max_pool2d(cells, (wide, 1), 1, (REACH, 0)), (1, wide), 1, (0, REACH))
 
 
 def pull(photo: Tensor, position: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +27,7 @@ from vaegan.render.refiner import (
     moved_placement,
     pull,
     refiner_inputs,
+    where_painted,
 )
 from vaegan.render.renderer import Rendered, Renderer
 from vaegan.render.surroundings import AROUND, Surroundings
@@ -41,11 +44,16 @@ GAIN = {LIPS: 1.2, RIGHT_LIDS + LEFT_LIDS: 1.2, IRISES: 1.4}
 about .8 of what lips and lids do, .6 of what irises do. Part of that is put back."""
 
 
+TOGETHER = 4
+"""Frames that the refiner looks at in one go: with more, the processor's caches overflow."""
+
+
 class Warp(Renderer):
     """The photo, moved by its mesh and W delta.
 
     Args:
-        model: with heads. portrait: the photo. refiner: None shows the warp as it is.
+        model: with heads. portrait: the photo. refiner: None shows the warp as it is. It goes over to bfloat16
+            where the processor multiplies in that.
         size: side of the crops in px; a crop is the photo's view, twice the mesh box, less what would lie below the
             photo. view: what is written.
     """
@@ -54,7 +62,8 @@ class Warp(Renderer):
         x, y, side = mesh_box(portrait.mesh)
         region = CropTransform(x, y, VIEW * side)
         self.model, self.size = model, size
-        self.refiner = None if refiner is None else refiner.to(memory_format=torch.channels_last)
+        kind = torch.bfloat16 if _has_bfloat16() else torch.float32
+        self.refiner = None if refiner is None else refiner.to(kind, memory_format=torch.channels_last)
         shown = self.shown = above_the_edge(region, portrait.image)
         self.whole = isinstance(view, FullView)
         if self.whole:
@@ -116,32 +125,36 @@ class Warp(Renderer):
         fields = dense_field(self.rest, meshes, SIZE, views)
         middles = (places[:, :2] - views[:, :2]) / views[:, 2:] + 0.5
         places = torch.cat([middles, places[:, 2:3] / views[:, 2:], places[:, 3:]], 1)
-        return [
-            self._moved(fields[i], corner, side, places[i : i + 1], decoded[i : i + 1])
-            for i, (corner, side, _) in enumerate(squares)
-        ]
-
-    def _moved(self, field: Field, corner: np.ndarray, side: int, place: Tensor, decoded: Tensor) -> Moved:
-        """A face moved by its field, and what is painted on it.
-
-        place: (1, 4), of what is decoded of it in the field's view
-        """
+        moved = [Moved(self.region, fields[i : i + 1], corner, side) for i, (corner, side, _) in enumerate(squares)]
         if self.refiner is None:
-            return Moved(self.region, field, corner, side, None)
-        faces = in_place(torch.cat([decoded, self.still]), place.repeat(2, 1), SIZE // 2)
-        warped = self._pull(field.position)
-        inputs = refiner_inputs(warped, field, faces[:1], faces[1:]).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
-            outputs = self.refiner(inputs).float()
-        field, dark, share = teeth_kept(field, self.lips)
-        shown = self._pull(field.position)
-        colour = 255 * (compose(shown, field, outputs)[0] - shown)[0].permute(1, 2, 0).numpy()
+            return moved
+        few = (slice(start, start + TOGETHER) for start in range(0, len(moved), TOGETHER))
+        outputs = chain.from_iterable(self._refined(fields[own], places[own], decoded[own]) for own in few)
+        return [self._painted(one, its[None]) for one, its in zip(moved, outputs, strict=True)]
+
+    def _refined(self, fields: Field, places: Tensor, decoded: Tensor) -> Tensor:
+        """What the refiner says of moved faces, (N, OUTPUTS, S / 2, S / 2). places: of what is decoded, in the view."""
+        n, kind = len(decoded), next(self.refiner.parameters()).dtype
+        faces = in_place(torch.cat([decoded, self.still.expand_as(decoded)]), places.repeat(2, 1), SIZE // 2)
+        inputs = refiner_inputs(self._pull(fields.position), fields, faces[:n], faces[n:])
+        return self.refiner(inputs.to(kind, memory_format=torch.channels_last)).float()
+
+    def _painted(self, face: Moved, outputs: Tensor) -> Moved:
+        """A face with what is painted on it; outputs (1, OUTPUTS, S / 2, S / 2), of the refiner."""
+        field, dark, share = teeth_kept(face.field, self.lips)
+        colour = np.zeros((SIZE, SIZE, 3), np.float32)
+        rows, columns = where_painted(field.region[0])
+        if rows.stop:
+            shown = self._pull(field.position[:, rows, columns])
+            halves = (slice(part.start // 2, part.stop // 2) for part in (rows, columns))
+            made, _ = compose(shown, field.region[:, rows, columns], outputs[:, :, *halves].contiguous())
+            colour[rows, columns] = 255 * (made - shown)[0].permute(1, 2, 0).numpy()
         cover = torch.cat([255 * dark * share, share], 1)[0].permute(1, 2, 0).numpy()
-        return Moved(self.region, field, corner, side, colour, cover)
+        return replace(face, field=field, colour=colour, cover=cover)
 
     def _pull(self, position: Tensor) -> Tensor:
-        """The photo at the places (1, S, S, 2), in sides of its view."""
-        return pull(self.photo, (position - 0.5) / AROUND + 0.5)
+        """The photo at the places (N, S, S, 2), in sides of its view."""
+        return pull(self.photo.expand(len(position), -1, -1, -1), (position - 0.5) / AROUND + 0.5)
 
 
 @cache

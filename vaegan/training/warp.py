@@ -242,7 +242,7 @@ class RefinerTraining(TrainingModule):
             inputs = refiner_inputs(warped, field, decoded[n:], decoded[:n])
         with amp():
             outputs = refiner(inputs.contiguous(memory_format=torch.channels_last))
-        return *compose(warped, field, outputs.float()), warped
+        return *compose(warped, field.region, outputs.float()), warped
 
     def _of_pairs(self, count: int) -> Tensor:
         """Rows of the squares of `count` pictures that have a true one."""
