@@ -10,9 +10,9 @@ import typer
 
 from vaegan.cli.main import COMMANDS
 from vaegan.cli.main import app as vaegan_app
+from vaegan.cli.panels import PANELS
 from vaegan.cli.transfer import app as transfer_app
 
-PANELS = {"Input", "Motion", "Picture", "Output", "Also write", "Run"}
 ALWAYS = {"help", "install_completion", "show_completion"}
 GROUP = typer.main.get_command(vaegan_app)
 TOP = {"transfer": typer.main.get_command(transfer_app), "vaegan": GROUP}
@@ -43,6 +43,14 @@ def parse(line: str) -> None:
 def test_every_option_is_in_a_panel(name):
     options = [p for p in EVERY[name].params if p.param_type_name == "option" and p.name not in ALWAYS]
     assert {option.name: option.rich_help_panel for option in options if option.rich_help_panel not in PANELS} == {}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_panels_come_in_the_order_in_which_they_are_thought_of(name):
+    context = EVERY[name].make_context(name, [], resilient_parsing=True)
+    panels = [getattr(p, "rich_help_panel", None) for p in EVERY[name].get_params(context)]
+    shown = [panel for panel in dict.fromkeys(panels) if panel is not None]
+    assert shown == sorted(shown, key=PANELS.index)
 
 
 @pytest.mark.parametrize("name", EVERY)

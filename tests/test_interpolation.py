@@ -74,7 +74,8 @@ def test_the_command_writes_a_video_and_says_what_is_wrong(photos, tmp_path, mon
     run = CliRunner().invoke(app, ["interpolate", a, b, "--seconds", "0.1", "--fps", "20", "--loop", "o.mp4"])
     assert run.exit_code == 0, run.output
     assert "wrote o.mp4: 4 frames" in run.output and len(list(VideoReader("o.mp4"))) == 4
-    for files, words in (([a, "p.mp4"], "1 photos"), ([a] * 7 + ["p.mp4"], "7 photos"), ([a, b, "p.jpg"], "p.jpg")):
+    after = "and after them the video to write"
+    for files, words in (([a, "p.mp4"], after), ([a] * 7 + ["p.mp4"], "7 photos"), ([a, b, "p.jpg"], after)):
         wrong = CliRunner().invoke(app, ["interpolate", *files])
         assert isinstance(wrong.exception, vaegan.UserError) and words in str(wrong.exception)
     assert os.listdir() == ["o.mp4"]

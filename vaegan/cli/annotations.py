@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.panels import Command
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -32,6 +34,7 @@ def annotations() -> None:
 
 @app.command(
     "export",
+    cls=Command,
     no_args_is_help=True,
     epilog="Examples:\n"
     "  vaegan annotations export prepared --output faces.jsonl\n"
@@ -57,6 +60,7 @@ def export(
 
 @app.command(
     "import",
+    cls=Command,
     no_args_is_help=True,
     epilog="Examples:\n"
     "  vaegan annotations import prepared faces.jsonl\n"

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.panels import Command
 from vaegan.cli.transfer import Device
 
 app = typer.Typer(add_completion=False)
@@ -13,6 +14,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command(
     "app",
+    cls=Command,
     rich_help_panel="Animate",
     epilog="Examples:\n  vaegan app\n  vaegan app --port 8000 --no-browser",
 )

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.panels import Command
 from vaegan.cli.progress import bar
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command(
+    cls=Command,
     no_args_is_help=True,
     rich_help_panel="Data",
     epilog="Examples:\n  vaegan check-data prepared --report check.html\n  vaegan check-data photos --no-probe",

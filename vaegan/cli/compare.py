@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.panels import Command
+
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.command(
+    cls=Command,
     no_args_is_help=True,
     rich_help_panel="Models",
     epilog="Examples:\n  vaegan compare runs/vae runs/vaegan\n  vaegan compare runs --output compared.html",

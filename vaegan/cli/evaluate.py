@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.panels import Command
 from vaegan.cli.progress import progress
 
 app = typer.Typer(add_completion=False)
@@ -17,6 +18,8 @@ Part = Enum("Part", {name: name for name in ("reconstruction", "heads", "self", 
 
 
 @app.command(
+    cls=Command,
+    no_args_is_help=True,
     rich_help_panel="Models",
     epilog="Examples:\n"
     "  vaegan evaluate --model motion64 --quick --output report\n"

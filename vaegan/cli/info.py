@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.panels import Command
 from vaegan.errors import UserError
 
 app = typer.Typer(add_completion=False)
@@ -17,6 +18,7 @@ TOLD = ("kind", "data", "images_seen", "hours")
 
 
 @app.command(
+    cls=Command,
     rich_help_panel="Animate",
     epilog="Examples:\n  vaegan info --photo me.jpg --output faces.png\n  vaegan info --video out.mp4",
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from vaegan.cli.panels import Command
 from vaegan.cli.progress import bar
 from vaegan.cli.transfer import Device, Renderer, _fps
 
@@ -14,6 +16,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command(
+    cls=Command,
     no_args_is_help=True,
     rich_help_panel="Animate",
     epilog="Examples:\n  vaegan interpolate A.jpg B.jpg C.jpg --seconds 2 --loop OUT.mp4\n"
@@ -48,7 +51,9 @@ def interpolate(
     ] = "warp",
     fps: Annotated[
         Fraction,
-        typer.Option(parser=_fps, metavar="N", help="Frames per second.", show_default="25", rich_help_panel="Output"),
+        typer.Option(
+            parser=_fps, metavar="N", help="Frames per second, 0.1 to 240.", show_default="25", rich_help_panel="Output"
+        ),
     ] = Fraction(25),
     no_label: Annotated[
         bool,
@@ -60,8 +65,12 @@ def interpolate(
     device: Annotated[Device, typer.Option(help="Where the model runs.", rich_help_panel="Run")] = Device.auto,
 ) -> None:
     """Turn one face into the next: two to six photos become an animation."""
-    from vaegan.interpolation import interpolate
+    from vaegan.errors import UserError
+    from vaegan.interpolation import LEAST, interpolate
+    from vaegan.media import READ_SUFFIXES, VIDEO_SUFFIXES
 
+    if len(files) - 1 < LEAST or Path(files[-1]).suffix.lower() in READ_SUFFIXES - VIDEO_SUFFIXES:
+        raise UserError("name two to six photos, and after them the video to write, such as A.jpg B.jpg faces.mp4")
     with bar() as shown:
         task = shown.add_task("", total=None)
         result = interpolate(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vaegan.cli.motion_make import directions, make
+from vaegan.cli.panels import Command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,18 +25,26 @@ def motion() -> None:
 
 
 app.command(
+    cls=Command,
+    no_args_is_help=True,
     epilog="Examples:\n"
     "  vaegan motion make smile.motion --smile 1 --seconds 2\n"
-    "  vaegan motion make hello.motion --at 1:smile=1 --at 2:yaw=-15 --seconds 3"
+    "  vaegan motion make hello.motion --at 1:smile=1 --at 2:yaw=-15 --seconds 3",
 )(make)
 app.command(
+    cls=Command,
+    no_args_is_help=True,
     epilog="Examples:\n"
     "  vaegan motion directions --model runs/mine/model\n"
-    "  vaegan motion directions --model runs/mine/model --clips videos"
+    "  vaegan motion directions --model runs/mine/model --clips videos",
 )(directions)
 
 
-@app.command(epilog="Examples:\n  vaegan motion inspect hello.motion\n  vaegan motion inspect clip.motion")
+@app.command(
+    cls=Command,
+    no_args_is_help=True,
+    epilog="Examples:\n  vaegan motion inspect hello.motion\n  vaegan motion inspect clip.motion",
+)
 def inspect(file: Annotated[Path, typer.Argument(help="A .motion file.")]) -> None:
     """Say what a motion file holds: its model, length, rate, and how much it moves."""
     import numpy as np

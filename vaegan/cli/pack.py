@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.panels import Command
+
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}
@@ -29,6 +31,7 @@ def _stills(text: str) -> tuple[str, float]:
 
 
 @app.command(
+    cls=Command,
     no_args_is_help=True,
     rich_help_panel="Data",
     epilog="Examples:\n  vaegan pack parts\n  vaegan pack parts --stills faces=0.95 --clips clips --parts 1GB",

@@ -9,13 +9,20 @@ from typing import Annotated
 
 import typer
 
+from vaegan.cli.panels import Command
 from vaegan.cli.progress import bar
-from vaegan.data.prepare.settings import PrepareSettings
+from vaegan.data.prepare.settings import LIMITS, PrepareSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
+def _within(name: str) -> dict[str, float]:
+    low, high = LIMITS[name]
+    return {"min": low} if high >= 1e6 else {"min": low, "max": high}
+
+
 @app.command(
+    cls=Command,
     no_args_is_help=True,
     rich_help_panel="Data",
     epilog="Examples:\n"
@@ -48,10 +55,10 @@ def prepare(
         ),
     ] = f"scale={PrepareSettings.scale:g},follow={str(PrepareSettings.follow).lower()}",
     size: Annotated[
-        int, typer.Option(help="Side of the stored crops, px.", rich_help_panel="Picture")
+        int, typer.Option(**_within("size"), help="Side of the stored crops, px.", rich_help_panel="Picture")
     ] = PrepareSettings.size,
     fps: Annotated[
-        float, typer.Option(help="Frames per second to take from a video.", rich_help_panel="Input")
+        float, typer.Option(**_within("fps"), help="Frames per second to take from a video.", rich_help_panel="Input")
     ] = PrepareSettings.fps,
     split: Annotated[
         str | None,
@@ -71,18 +78,29 @@ def prepare(
         int | None, typer.Option(min=1, help="Number of processes.", show_default="one per core", rich_help_panel="Run")
     ] = None,
     min_px: Annotated[
-        int, typer.Option(help="Reject crops smaller than this in their picture, px.", rich_help_panel="Picture")
+        int,
+        typer.Option(
+            **_within("min_px"), help="Reject crops smaller than this in their picture, px.", rich_help_panel="Picture"
+        ),
     ] = PrepareSettings.min_px,
     min_cover: Annotated[
         float,
-        typer.Option(help="Reject crops of which a smaller share lies inside the picture.", rich_help_panel="Picture"),
+        typer.Option(
+            **_within("min_cover"),
+            help="Reject crops of which a smaller share lies inside the picture.",
+            rich_help_panel="Picture",
+        ),
     ] = PrepareSettings.min_cover,
     min_sharpness: Annotated[
         float,
-        typer.Option(help="Reject blurrier crops (variance of the Laplacian at 80 px).", rich_help_panel="Picture"),
+        typer.Option(
+            **_within("min_sharpness"),
+            help="Reject blurrier crops (variance of the Laplacian at 80 px).",
+            rich_help_panel="Picture",
+        ),
     ] = PrepareSettings.min_sharpness,
     min_shot: Annotated[
-        float, typer.Option(help="Reject shorter shots, in seconds.", rich_help_panel="Picture")
+        float, typer.Option(**_within("min_shot"), help="Reject shorter shots, in seconds.", rich_help_panel="Picture")
     ] = PrepareSettings.min_shot,
     tracker: Annotated[
         str,

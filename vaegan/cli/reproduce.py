@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vaegan.cli.evaluate import shared_folder
+from vaegan.cli.panels import Command
 from vaegan.cli.progress import progress
 
 app = typer.Typer(add_completion=False)
@@ -17,6 +18,8 @@ DRIVER = "liveportrait_driving-d5.mp4"
 
 
 @app.command(
+    cls=Command,
+    no_args_is_help=True,
     rich_help_panel="Models",
     epilog="Examples:\n"
     "  vaegan reproduce --output figures --quick\n"

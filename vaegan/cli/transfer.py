@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vaegan.cli.ending import run
+from vaegan.cli.panels import Command
 from vaegan.cli.progress import bar
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -42,9 +43,11 @@ def _fps(text: str) -> Fraction:
 
 
 @app.command(
+    cls=Command,
+    no_args_is_help=True,
     epilog="Examples:\n"
     "  transfer --photo me.jpg --driver clip.mp4 --output moved.mp4\n"
-    "  transfer --photo sample --driver talking --compare --report talking.html"
+    "  transfer --photo sample --driver talking --compare --report talking.html",
 )
 def transfer(
     photo: Annotated[
@@ -217,7 +220,7 @@ def transfer(
         typer.Option(
             parser=_fps,
             metavar="N",
-            help="Frames per second; between the driver's, the motion is interpolated.",
+            help="Frames per second, 0.1 to 240; between the driver's, the motion is interpolated.",
             show_default="the driver's",
             rich_help_panel="Output",
         ),

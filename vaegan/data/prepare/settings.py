@@ -8,6 +8,17 @@ from pathlib import Path
 
 from vaegan.errors import UserError
 
+LIMITS = {
+    "scale": (0.5, 4),
+    "size": (16, 1024),
+    "fps": (0.01, 240),
+    "min_px": (1, 10_000),
+    "min_cover": (0, 1),
+    "min_presence": (0, 1),
+    "min_sharpness": (0, 1e6),
+    "min_shot": (0, 1e6),
+}
+
 
 @dataclass(frozen=True)
 class PrepareSettings:
@@ -33,9 +44,7 @@ class PrepareSettings:
     min_shot: float = 0.4
 
     def __post_init__(self) -> None:
-        limits = {"scale": (0.5, 4), "size": (16, 1024), "fps": (0.01, 240), "min_px": (1, 10_000)}
-        limits |= {"min_cover": (0, 1), "min_presence": (0, 1), "min_sharpness": (0, 1e6), "min_shot": (0, 1e6)}
-        for name, (low, high) in limits.items():
+        for name, (low, high) in LIMITS.items():
             if not low <= getattr(self, name) <= high:
                 raise UserError(f"{name.replace('_', '-')} is {getattr(self, name):g}; use {low:g} to {high:g}")
 
