@@ -244,6 +244,7 @@ def test_a_renderer_of_the_photo_is_measured_in_place_at_256_px(sources, models_
     assert found.boards[0].rows[MODEL].shape[1:] == (256, 256, 3)
     assert mean(found, "self", MODEL, "lpips_share") == pytest.approx(1, abs=0.1)
     assert mean(found, "self", WARP, "lpips_share") < 1 == mean(found, "self", PHOTO, "lpips_share")
+    assert mean(found, "self", WARP, "lpips_face_share") < mean(found, "self", WARP, "lpips_share")
     assert mean(found, "cross", MODEL, "identity") > 0.9 and abs(mean(found, "cross", MODEL, "pose_r")) < 0.3
     assert mean(found, "cross", WARP, "pose_r") > 0.5 and "pose_r_placed" not in found.tables["cross"][WARP]
     assert mean(found, "cross", MODEL, "sharpness_full") == pytest.approx(1, abs=0.15)

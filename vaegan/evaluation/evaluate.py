@@ -12,7 +12,7 @@ from torch import nn
 from vaegan.critics.lpips import load_lpips
 from vaegan.errors import UserError
 from vaegan.evaluation import protocol, stills
-from vaegan.evaluation.clips import DRIVER, MODEL
+from vaegan.evaluation.clips import DRIVER, MODEL, stage_of
 from vaegan.evaluation.distributions import VideoDistance, inception_figures, load_inception
 from vaegan.evaluation.embedders import Dlib, MobileFaceNet, OnnxEmbedder
 from vaegan.evaluation.heads import measure_heads
@@ -188,7 +188,11 @@ def _measure_clips(
         rows, boards = protocol.self_reenactment(
             clips, model, tracker, tools.observer, tools.perceptual, plan, progress
         )
-        found.rows["self"], found.tables["self"] = rows, summarise(rows, plan.seed)
+        found.rows["self"], table = rows, summarise(rows, plan.seed)
+        for name in protocol.SHARES if stage_of(plan.renderer, model.size).in_place else ():
+            for system, shares in summarise(protocol.share_of_photo(rows, name), plan.seed).items():
+                table[system] |= shares
+        found.tables["self"] = table
         found.boards += boards
     if "cross" not in plan.parts:
         return

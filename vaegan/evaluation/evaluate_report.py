@@ -32,6 +32,8 @@ HEADINGS = {
     "ssim": Heading("SSIM ↑", 3, metrics.ssim),
     "lpips": Heading("LPIPS ↓", 3, load_lpips),
     "lpips_share": Heading("LPIPS, share of the photo's ↓", 3, protocol.share_of_photo),
+    "lpips_face": Heading("LPIPS, face ↓", 3, protocol.lpips_face),
+    "lpips_face_share": Heading("face, share of the photo's ↓", 3, protocol.share_of_photo),
     "vif": Heading("VIF ↑", 3, metrics.vif),
     "identity": Heading("identity ↑", 3, likeness.identity),
     "identity_dlib": Heading("dlib distance ↓", 3, likeness.identity_dlib),

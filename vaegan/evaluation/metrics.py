@@ -106,6 +106,14 @@ def measure_pictures(pictures: np.ndarray, real: np.ndarray, network: nn.Module 
     return {**joined, "sharpness": sharpness(to_float(pictures), to_float(real)).double().numpy()}
 
 
+@torch.inference_mode()
+def measure_lpips(pictures: np.ndarray, real: np.ndarray, network: nn.Module) -> np.ndarray:
+    """LPIPS of uint8 (N, S, S, 3) against `real`, alike: (N,)."""
+    batches = (slice(at, at + BATCH) for at in range(0, len(pictures), BATCH))
+    pairs = ((to_float(pictures[part]), to_float(real[part])) for part in batches)
+    return torch.cat([lpips_distance(network, x, y).double() for x, y in pairs]).numpy()
+
+
 # ---- motion
 
 

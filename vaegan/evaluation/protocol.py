@@ -31,8 +31,9 @@ from vaegan.evaluation.clips import (
 )
 from vaegan.evaluation.distributions import VideoDistance
 from vaegan.evaluation.metrics import Observed
-from vaegan.evaluation.observer import Observer
+from vaegan.evaluation.observer import ANALYSIS_PX, Observer
 from vaegan.evaluation.tables import Row
+from vaegan.faces.geometry import CropTransform, mesh_box
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vaegan.model import FaceModel
@@ -138,22 +139,38 @@ def self_reenactment(
             if system != DRIVER and len(clip.small) > 1:  # its pictures are the target, and the first is given
                 pictures = metrics.measure_pictures(frames[system][1:], clip.small[1:], perceptual)
                 figures |= {name: float(values.mean()) for name, values in pictures.items()}
+                if perceptual is not None and clip.seen.found[1:].any():
+                    figures["lpips_face"] = lpips_face(frames[system], clip, perceptual)
             own[system] = figures
-        if stage_of(plan.renderer, model.size).in_place:
-            share_of_photo(own)
         rows += [Row(system, clip.name, clip.name, figures) for system, figures in own.items()]
         boards.append(board_of(f"self-{clip.name}", clip.times, _driver_first(clip, frames)))
     return rows, boards
 
 
-def share_of_photo(own: dict[str, dict[str, float]]) -> None:
-    """LPIPS, share of the photo's: LPIPS of a row's frames over that of the static photo, clip by clip; what is left
-    of the way from the photo to the real frames.
+def lpips_face(frames: np.ndarray, clip: DrivingClip, perceptual: nn.Module) -> float:
+    """LPIPS, face: LPIPS of the mesh box of the real frame's face, at half of the picture's size: without hands,
+    shoulders and background, whose movement no driver's face tells.
     """
-    still = own.get(PHOTO, {}).get("lpips")
-    for figures in own.values():
-        if still and "lpips" in figures:
-            figures["lpips_share"] = figures["lpips"] / still
+    seen = [number for number in range(1, len(frames)) if clip.seen.found[number]]
+    scale, size = frames.shape[1] / ANALYSIS_PX, frames.shape[1] // 2
+    boxes = [CropTransform(*(scale * side for side in mesh_box(clip.seen.mesh[number]))) for number in seen]
+    cut = (np.stack([box.crop(p[i], size) for box, i in zip(boxes, seen, strict=True)]) for p in (frames, clip.small))
+    return float(metrics.measure_lpips(*cut, perceptual).mean())
+
+
+SHARES = {"lpips_share": "lpips", "lpips_face_share": "lpips_face"}
+
+
+def share_of_photo(rows: list[Row], name: str) -> list[Row]:
+    """Share of the photo's: a row's LPIPS over that of the static photo; what is left of the way from the photo to the
+    real frames. Clips are weighed by the photo's own LPIPS: in one that hardly moves, hardly anything can be gained.
+    """
+    still = {row.clip: row.figures.get(SHARES[name]) for row in rows if row.system == PHOTO}
+    return [
+        Row(row.system, row.clip, row.photo, {name: row.figures[SHARES[name]] / still[row.clip]}, still[row.clip])
+        for row in rows
+        if SHARES[name] in row.figures and still.get(row.clip)
+    ]
 
 
 def cross_reenactment(
