@@ -222,7 +222,7 @@ class Still(Renderer):
     """A renderer that shows the photo in place, and nothing of the motion."""
 
     def __init__(self, portrait, view, size):
-        self.shown, self.image = clips.photo_view(portrait), view.image
+        self.shown, self.image = clips.photo_view(portrait.mesh, portrait.image)[0], view.image
         self.crop = self.shown.crop(self.image, size)
 
     def move(self, deltas, placement):

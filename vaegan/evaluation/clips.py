@@ -23,7 +23,7 @@ from vaegan.portrait import Portrait, read_portrait, watch
 from vaegan.reference import choose_reference, read_heads
 from vaegan.render.field import MeshField, sample
 from vaegan.render.refiner import VIEW
-from vaegan.render.view import resize
+from vaegan.render.view import above_the_edge, resize
 from vaegan.settings import TransferSettings
 from vaegan.sources import VideoSource
 from vaegan.streaming import begun
@@ -40,8 +40,9 @@ CLOSE_EVERY = 10
 class Stage:
     """How results are looked at: every picture is a square of `px` px, and shows what the renderer's crop shows.
 
-    in_place: whether that is a view of the photo in which the face moves about: upright, VIEW times the mesh box, where
-        the photo (for the driver: its first frame) has it. Else it is the model's crop.
+    in_place: whether that is a view of the photo in which the face moves about: upright, VIEW times the mesh box less
+        what would lie below the photo, where the photo (for the driver: its first frame) has it. Else it is the model's
+        crop.
     """
 
     px: int
@@ -59,6 +60,7 @@ class Subject:
 
     image: the photo; z: its latent; large, small: its picture uint8 (256, 256, 3) and at the stage's size
     seen, seen_small: what is seen in either, one frame
+    shown: side of what they show, in sides of the mesh box
     """
 
     name: str
@@ -68,6 +70,7 @@ class Subject:
     small: np.ndarray
     seen: Observed
     seen_small: Observed
+    shown: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def read_clip(
     pictures = [frame.picture for frame in frames]
     crops = observer.watch(pictures, embed=False)
     motion, start = recorder.motion(), frames[0].portrait
-    image, in_place = _in_place(source, start, recorder.motion().reference)
+    image, in_place, shown = _in_place(source, start, motion.reference)
     if stage.in_place:
         pictures = in_place
     seen = observer.watch(pictures, embed=False) if stage.in_place else crops
@@ -142,26 +145,31 @@ def read_clip(
     small = reduced(pictures, stage.px)
     seen_small = observer.watch(small) if small_too else seen
     name = Path(path).stem
-    first = Subject(name, image, start.z, pictures[0], small[0], seen.first_frame(), seen_small.first_frame())
+    shown = shown if stage.in_place else 1.0
+    first = Subject(name, image, start.z, pictures[0], small[0], seen.first_frame(), seen_small.first_frame(), shown)
     roll = np.degrees([frame.portrait.crop.roll for frame in frames])
     latents = np.stack([frame.portrait.z for frame in frames])
     return DrivingClip(name, motion, first, small, seen, seen_small, crops, roll, latents)
 
 
-def _in_place(source: VideoSource, first: Portrait, start: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The first frame with a face, which is number `start`, and its view of that frame and all later."""
-    view, pictures, image = photo_view(first), [], None
+def _in_place(source: VideoSource, first: Portrait, start: int) -> tuple[np.ndarray, list[np.ndarray], float]:
+    """The first frame with a face, which is number `start`; its view of that frame and all later; the view's side in
+    sides of the mesh box."""
+    view, shown, pictures, image = None, 1.0, [], None
     with closing(source.frames()) as frames:
         for frame in islice(frames, start, None):
-            image = frame.image if image is None else image
+            if view is None:
+                image, (view, shown) = frame.image, photo_view(first.mesh, frame.image)
             pictures.append(view.crop(frame.image, ANALYSIS_PX))
-    return image, pictures
+    return image, pictures, shown
 
 
-def photo_view(portrait: Portrait) -> CropTransform:
-    """The square in which the photo moves."""
-    x, y, side = mesh_box(portrait.mesh)
-    return CropTransform(x, y, VIEW * side)
+def photo_view(mesh: np.ndarray, photo: np.ndarray) -> tuple[CropTransform, float]:
+    """The square in which the face of a photo moves, as `vaegan.render.warp` shows it, and its side in sides of the
+    mesh box."""
+    x, y, side = mesh_box(mesh)
+    view = above_the_edge(CropTransform(x, y, VIEW * side), photo)
+    return view, view.side / side
 
 
 def read_subject(path: Path, model: FaceModel, stage: Stage, tracker: FaceTracker, observer: Observer) -> Subject:
@@ -169,12 +177,14 @@ def read_subject(path: Path, model: FaceModel, stage: Stage, tracker: FaceTracke
     photo = read_portrait(path, model, tracker)
     for note in faces_notes(str(path), photo.faces):
         log.warning(note.text)
-    large = photo_view(photo).crop(photo.image, ANALYSIS_PX) if stage.in_place else photo.picture(ANALYSIS_PX)
+    view, shown = photo_view(photo.mesh, photo.image)
+    large = view.crop(photo.image, ANALYSIS_PX) if stage.in_place else photo.picture(ANALYSIS_PX)
     small = reduced([large], stage.px)[0]
     seen = observer.look([large])
     if not seen.found[0]:
         raise UserError(f"{path}: the landmarker sees no face in the crop; use a photo that shows one from the front")
-    return Subject(Path(path).stem, photo.image, photo.z, large, small, seen, observer.look([small]))
+    shown = shown if stage.in_place else 1.0
+    return Subject(Path(path).stem, photo.image, photo.z, large, small, seen, observer.look([small]), shown)
 
 
 def reduced(pictures: Iterable[np.ndarray], size: int) -> np.ndarray:
@@ -240,7 +250,8 @@ def frames_of(system: str, photo: Subject, clip: DrivingClip, reference: int) ->
     """The photo moved by the clip in one of the ways that need no model: uint8 (T, S, S, 3), at the stage's size."""
     if system == WARP:
         mesh_field = MeshField(photo.seen.mesh[0], ANALYSIS_PX)
-        moved = (sample(photo.large, mesh_field(way)) for way in clip.displacements(reference))
+        enlarged = clip.first.shown / photo.shown  # px that a size of the face takes
+        moved = (sample(photo.large, mesh_field(enlarged * way)) for way in clip.displacements(reference))
         return reduced(moved, clip.small.shape[1])
     return clip.small if system == DRIVER else np.repeat(photo.small[None], len(clip.small), 0)
 
