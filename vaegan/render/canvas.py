@@ -47,9 +47,9 @@ class Moved:
     def reach(self, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Corners, in px, of the part of an image of `limit` (width, height) px that anything moves in."""
         rigid, unit, origin = self.field.rigid, self.region.side, _origin(self.region)
-        scale = float(rigid.inverse[0].det().sqrt())
-        radius = (HEAD_RADIUS + float(rigid.fade)) / SQUEEZE * scale * float(rigid.rest.size)
-        centre = ((rigid.rest.centre - rigid.shift) @ rigid.inverse)[0, 0].numpy()
+        inverse, shift, still = (x[0].numpy() for x in (rigid.inverse, rigid.shift, rigid.rest.centre))
+        radius = (HEAD_RADIUS + float(rigid.fade)) / SQUEEZE * float(np.hypot(*inverse[0]) * rigid.rest.size)
+        centre = ((still - shift) @ inverse)[0]
         low = np.floor(origin + (centre - radius) * unit).astype(int)
         high = np.ceil(origin + (centre + radius) * unit).astype(int)
         return np.clip(np.minimum(low, self.corner), 0, limit), np.clip(
@@ -62,12 +62,11 @@ class Moved:
         x, y = self._places(grid)
         there = self.field.rigid.back(x, y)
         around = torch.stack([there[0] - x, there[1] - y], -1)[0].numpy()
-        offset = _enlarged((surroundings.yielding(around * unit, grid) / unit).astype(np.float32), low, high)
+        offset = _enlarged(surroundings.yielding(around * unit, grid).astype(np.float32), low, high)
         # Within the field's square only what it adds to the head's own movement.
         if (squares := self.square_in(low, high)) is not None:
             part, own_part = squares
-            offset[part] += self._resized(self.field.inner[0].numpy())[own_part]
-        offset *= unit
+            offset[part] += self._resized(self.field.inner[0].numpy() * np.float32(unit))[own_part]
         return offset
 
     def share(self, others: list[Moved], low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -85,7 +84,7 @@ class Moved:
         if self.colour is not None and squares is not None:
             part, own_part = squares
             moved[part] = cv2.add(moved[part], self._resized(self.colour)[own_part], dtype=cv2.CV_8U)
-            if self.cover is not None and self.cover[..., 3].any():
+            if self.cover is not None:
                 cover = self._resized(self.cover)[own_part]
                 rows, columns = (np.flatnonzero(cover[..., 3].any(axis)) for axis in (1, 0))
                 if len(rows):

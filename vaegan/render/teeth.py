@@ -8,12 +8,13 @@ open mouth, in the lips' own tint, a little lighter towards the tongue.
 
 from dataclasses import replace
 
+import cv2
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vaegan.render.field import Field
 from vaegan.render.triangles import MOUTH, triangulation
+from vaegan.tensors import index
 
 UPPER = (80, 81, 82, 13, 312, 311, 310)
 LOWER = (88, 178, 87, 14, 317, 402, 318)
@@ -43,8 +44,9 @@ def teeth_kept(field: Field, lips: Tensor) -> tuple[Field, Tensor, Tensor]:
     size = field.region.shape[1]
     dark, share_of_dark = torch.zeros(1, 3, size, size), torch.zeros(1, 1, size, size)
     rest = field.rigid.rest.points[0]
-    gaps = [(p[list(LOWER)] - p[list(UPPER)]).norm(dim=1).mean() for p in (rest, field.moved[0])]
-    grown = float((gaps[1] / gaps[0].clamp_min(1e-6)).clamp(1, MOST))
+    upper, lower = index(UPPER, rest.device), index(LOWER, rest.device)
+    gaps = [float((p[lower] - p[upper]).square().sum(1).sqrt().mean()) for p in (rest, field.moved[0])]
+    grown = min(max(gaps[1] / max(gaps[0], 1e-6), 1.0), MOST)
     rows, columns = (field.region[0] == MOUTH).nonzero(as_tuple=True)
     if grown < 1.05 or not len(rows):
         return field, dark, share_of_dark
@@ -63,8 +65,8 @@ def teeth_kept(field: Field, lips: Tensor) -> tuple[Field, Tensor, Tensor]:
     weight = share * (1 + (grown - 1) * lower)
     total = weight.sum(1, keepdim=True)
     down = (share * lower).sum(1)  # 0 at the upper lip, 1 at the lower one
-    height = max(float(gaps[0]), TEETH * float(field.rigid.rest.size))
-    depth = ((down * float(gaps[1]) / height - STARTS) / (FULL - STARTS)).clamp(0, 1)
+    height = max(gaps[0], TEETH * float(field.rigid.rest.size))
+    depth = ((down * gaps[1] / height - STARTS) / (FULL - STARTS)).clamp(0, 1)
     depth = depth.square() * (3 - 2 * depth)
     share_of_dark[0, 0, rows, columns] = MOST_DARK * depth
     dark[0, :, rows, columns] = lips[:, None] * (DEEP + (TONGUE - DEEP) * down)
@@ -73,4 +75,5 @@ def teeth_kept(field: Field, lips: Tensor) -> tuple[Field, Tensor, Tensor]:
     inner, whole = field.inner.clone(), field.position.clone()
     inner[0, rows, columns] += change
     whole[0, rows, columns] += change
-    return replace(field, position=whole, inner=inner), dark, F.avg_pool2d(share_of_dark, 3, 1, 1)
+    soft = cv2.blur(share_of_dark[0, 0].numpy(), (3, 3), borderType=cv2.BORDER_CONSTANT)
+    return replace(field, position=whole, inner=inner), dark, torch.from_numpy(soft)[None, None]

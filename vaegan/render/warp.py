@@ -149,7 +149,7 @@ class Warp(Renderer):
             halves = (slice(part.start // 2, part.stop // 2) for part in (rows, columns))
             made, _ = compose(shown, field.region[:, rows, columns], outputs[:, :, *halves].contiguous())
             colour[rows, columns] = 255 * (made - shown)[0].permute(1, 2, 0).numpy()
-        cover = torch.cat([255 * dark * share, share], 1)[0].permute(1, 2, 0).numpy()
+        cover = torch.cat([255 * dark * share, share], 1)[0].permute(1, 2, 0).numpy() if share.any() else None
         return replace(face, field=field, colour=colour, cover=cover)
 
     def _pull(self, position: Tensor) -> Tensor:
