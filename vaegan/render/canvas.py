@@ -35,6 +35,7 @@ class Moved:
     region: its view of the photo, upright. field: of that view; corner, side: its square, of `view_square`.
     colour: float32 (S, S, 3), to be added there, in 0..255; at this size the photo keeps its grain. None: nothing.
     cover: float32 (S, S, 4), what hides the photo, grain and all: its colour in 0..255 times its share, and its share.
+    eyes: float32 (S, S, 3), of `irises_kept`; zeros: nothing.
     """
 
     region: CropTransform
@@ -43,6 +44,7 @@ class Moved:
     side: int
     colour: np.ndarray | None = None
     cover: np.ndarray | None = None
+    eyes: np.ndarray | None = None
 
     def reach(self, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Corners, in px, of the part of an image of `limit` (width, height) px that anything moves in."""
@@ -77,6 +79,24 @@ class Moved:
             nearer = np.clip(0.5 + (other._distance(grid) - own) / (4 * BORDER), 0, 1)
             share = share * nearer * nearer * (3 - 2 * nearer)
         return _enlarged(share, low, high)[..., None]
+
+    def move_eyes(self, moved: np.ndarray, picture: np.ndarray, source: np.ndarray, low: np.ndarray) -> None:
+        """In that part of the image, uint8 (H, W, 3), in place; source: where its px come from in `picture`."""
+        if self.eyes is None or not self.eyes[..., 2].any():
+            return
+        rows, columns = (np.flatnonzero(self.eyes[..., 2].any(axis)) for axis in (1, 0))
+        factor = self.side / len(self.eyes)
+        a = self.corner + np.floor(np.array([columns[0], rows[0]]) * factor).astype(int)
+        b = self.corner + np.ceil(np.array([columns[-1] + 1, rows[-1] + 1]) * factor).astype(int)
+        a, b = np.maximum(a, low), np.minimum(b, low + moved.shape[1::-1])
+        if not _holds(a, b):
+            return
+        shift = (a - self.corner + 0.5) / factor - 0.5
+        matrix = np.array([[1 / factor, 0, shift[0]], [0, 1 / factor, shift[1]]])
+        eyes = cv2.warpAffine(self.eyes, matrix, (b - a).tolist(), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        part = _slices(a, b, low)
+        iris = _pulled(picture, source[part] + eyes[..., :2] * np.float32(self.region.side))
+        moved[part] = np.rint(moved[part] + eyes[..., 2:] * (iris.astype(np.float32) - moved[part]))
 
     def add_colour(self, moved: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
         """To that part of the image, uint8 (H, W, 3), in place."""
@@ -131,8 +151,9 @@ class Canvas:
                 continue
             offset[..., 0] += np.arange(left + low[0], left + high[0], dtype=np.float32)
             offset[..., 1] += np.arange(top + low[1], top + high[1], dtype=np.float32)[:, None]
-            moved = cv2.remap(picture, offset, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+            moved = _pulled(picture, offset)
             for face in faces:
+                face.move_eyes(moved, picture, offset, low)
                 face.add_colour(moved, low, high)
             out[_slices(low, high)] = moved
         return out
@@ -150,6 +171,10 @@ def _joined(faces: list[Moved], parts: list[tuple], offsets: list[np.ndarray | N
             if i != j and joined[i] is not None and offsets[j] is not None and (b > a).all():
                 joined[i][_slices(a, b, low)] += offsets[j][_slices(a, b, other_low)]
     return joined
+
+
+def _pulled(picture: np.ndarray, source: np.ndarray) -> np.ndarray:
+    return cv2.remap(picture, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _origin(region: CropTransform) -> np.ndarray:

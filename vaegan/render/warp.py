@@ -15,6 +15,7 @@ from vaegan.faces.geometry import CropTransform, mesh_box
 from vaegan.faces.regions import INNER_LIPS, IRISES, LEFT_LIDS, LIPS, OUTER_LIPS, RIGHT_LIDS
 from vaegan.render.canvas import Canvas, Moved, view_square
 from vaegan.render.field import Field, at_rest, dense_field
+from vaegan.render.irises import carried_by_lids, irises_kept
 from vaegan.render.openings import Openings
 from vaegan.render.reach import Reach
 from vaegan.render.refiner import (
@@ -122,10 +123,14 @@ class Warp(Renderer):
         centres, scales = 0.5 + places[:, :2] - self.placement[:, :2], places[:, 2] / self.placement[:, 2]
         squares = [view_square(self.region, *at) for at in zip(centres.numpy(), scales.tolist(), strict=True)]
         views = torch.from_numpy(np.stack([view for _, _, view in squares]))
-        fields = dense_field(self.rest, meshes, SIZE, views)
+        fields = dense_field(self.rest, carried_by_lids(self.rest.mesh, meshes), SIZE, views)
         middles = (places[:, :2] - views[:, :2]) / views[:, 2:] + 0.5
         places = torch.cat([middles, places[:, 2:3] / views[:, 2:], places[:, 3:]], 1)
-        moved = [Moved(self.region, fields[i : i + 1], corner, side) for i, (corner, side, _) in enumerate(squares)]
+        fields, eyes = irises_kept(fields, meshes)
+        moved = [
+            Moved(self.region, fields[i : i + 1], corner, side, eyes=eyes[i])
+            for i, (corner, side, _) in enumerate(squares)
+        ]
         if self.refiner is None:
             return moved
         few = (slice(start, start + TOGETHER) for start in range(0, len(moved), TOGETHER))
