@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,6 +11,7 @@ import torch
 
 from vaegan.faces.geometry import CropTransform
 from vaegan.render.field import HEAD_RADIUS, SQUEEZE, Field
+from vaegan.render.irises import EyeMoved
 from vaegan.render.surroundings import Surroundings
 
 COARSE = 96
@@ -35,7 +37,7 @@ class Moved:
     region: its view of the photo, upright. field: of that view; corner, side: its square, of `view_square`.
     colour: float32 (S, S, 3), to be added there, in 0..255; at this size the photo keeps its grain. None: nothing.
     cover: float32 (S, S, 4), what hides the photo, grain and all: its colour in 0..255 times its share, and its share.
-    eyes: float32 (S, S, 3), of `irises_kept`; zeros: nothing.
+    eyes: what moves between the lids.
     """
 
     region: CropTransform
@@ -44,7 +46,7 @@ class Moved:
     side: int
     colour: np.ndarray | None = None
     cover: np.ndarray | None = None
-    eyes: np.ndarray | None = None
+    eyes: Sequence[EyeMoved] = ()
 
     def reach(self, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Corners, in px, of the part of an image of `limit` (width, height) px that anything moves in."""
@@ -82,21 +84,21 @@ class Moved:
 
     def move_eyes(self, moved: np.ndarray, picture: np.ndarray, source: np.ndarray, low: np.ndarray) -> None:
         """In that part of the image, uint8 (H, W, 3), in place; source: where its px come from in `picture`."""
-        if self.eyes is None or not self.eyes[..., 2].any():
-            return
-        rows, columns = (np.flatnonzero(self.eyes[..., 2].any(axis)) for axis in (1, 0))
-        factor = self.side / len(self.eyes)
-        a = self.corner + np.floor(np.array([columns[0], rows[0]]) * factor).astype(int)
-        b = self.corner + np.ceil(np.array([columns[-1] + 1, rows[-1] + 1]) * factor).astype(int)
-        a, b = np.maximum(a, low), np.minimum(b, low + moved.shape[1::-1])
-        if not _holds(a, b):
-            return
-        shift = (a - self.corner + 0.5) / factor - 0.5
-        matrix = np.array([[1 / factor, 0, shift[0]], [0, 1 / factor, shift[1]]])
-        eyes = cv2.warpAffine(self.eyes, matrix, (b - a).tolist(), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        part = _slices(a, b, low)
-        iris = _pulled(picture, source[part] + eyes[..., :2] * np.float32(self.region.side))
-        moved[part] = np.rint(moved[part] + eyes[..., 2:] * (iris.astype(np.float32) - moved[part]))
+        factor = self.side / self.field.region.shape[1]
+        for eye in self.eyes:
+            start = np.array(eye.corner) * factor
+            a = np.maximum(self.corner + np.floor(start).astype(int), low)
+            size = np.array(eye.change.shape[1::-1]) * factor
+            b = np.minimum(self.corner + np.ceil(start + size).astype(int), low + moved.shape[1::-1])
+            if not _holds(a, b):
+                continue
+            shift = (a - self.corner - start + 0.5) / factor - 0.5
+            matrix = np.array([[1 / factor, 0, shift[0]], [0, 1 / factor, shift[1]]])
+            how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            change = cv2.warpAffine(eye.change, matrix, (b - a).tolist(), flags=how)
+            part = _slices(a, b, low)
+            iris = _pulled(picture, source[part] + change[..., :2] * np.float32(self.region.side))
+            moved[part] = np.rint(moved[part] + change[..., 2:] * (iris.astype(np.float32) - moved[part]))
 
     def add_colour(self, moved: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
         """To that part of the image, uint8 (H, W, 3), in place."""

@@ -1,13 +1,12 @@
 """Irises that stay round: where an eye looks elsewhere, its iris goes there whole, under lids that cover it.
 
 Interpolated on triangles between lids and iris, a field squeezes the iris on the side where it nears the corner of the
-eye. Here the field between the lids follows the lids alone, the iris is put on it as a disc that is moved, and of the white
-beside it one side goes under the lids and the other is drawn out towards the corner.
+eye. Here the field between the lids follows the lids alone and the iris is moved on it as a disc. Of the white beside
+it one side goes under the lids, and the other is drawn out towards the corner.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,29 +45,44 @@ def carried_by_lids(rest: Tensor, meshes: Tensor) -> Tensor:
     return carried
 
 
-def irises_kept(fields: Field, meshes: Tensor) -> tuple[Field, np.ndarray]:
+@dataclass(frozen=True)
+class EyeMoved:
+    """What moves between the lids of one eye, beside them.
+
+    corner: x, y of a box in px of the field. change: float32 (H, W, 3), what is to be added there to where px come
+    from, x, y in sides of the photo's view, and 1 between the lids, 0 beyond them.
+    """
+
+    corner: tuple[int, int]
+    change: np.ndarray
+
+
+def irises_kept(fields: Field, meshes: Tensor) -> tuple[Field, list[list[EyeMoved]]]:
     """The fields of meshes of `carried_by_lids`, `position` changed between the lids; and for their enlargement the
-    change and where it is seen, float32 (N, S, S, 3): x, y in sides of the photo's view, and a share.
+    eyes of each that are open.
 
     meshes: (N, 478, 2), as they were asked for, in sides of the photo's view.
     """
     asked = torch.baddbmm(fields.rigid.shift, meshes[:, list(IRISES)], fields.rigid.turn).numpy()
     rest, moved = fields.rigid.rest.points[0].numpy(), fields.moved.numpy()
-    between = (fields.region == EYE).numpy().astype(np.uint8)
-    layers = np.zeros((*between.shape, 3), np.float32)
-    layers[..., 2] = between
-    for i, layer in enumerate(layers):
-        rows, columns = cv2.dilate(between[i], np.ones((2 * BEYOND + 1,) * 2, np.uint8)).nonzero()
-        source = fields.position[i, rows, columns].numpy()
-        place = source - fields.inner[i, rows, columns].numpy()
-        side = np.linalg.norm(place[:, None] - moved[i][[iris[0] for _, iris, *_ in EYES]], axis=2).argmin(1)
+    corners, regions, inner = fields.corners.numpy(), fields.region.numpy(), fields.inner.numpy()
+    position = fields.position.clone()
+    sources, eyes = position.numpy(), []
+    for i, points in enumerate(corners):
+        eyes.append([])
         for number, eye in enumerate(EYES):
-            own = side == number
-            layer[rows[own], columns[own], :2] = _iris_moved(
-                eye, rest, moved[i], asked[i, 5 * number], place[own], source[own]
-            )
-    change = torch.from_numpy(layers[..., :2] * layers[..., 2:])
-    return replace(fields, position=fields.position + change), layers
+            lids = points[list(eye[0])]
+            low = np.clip(np.floor(lids.min(0)).astype(int) - BEYOND, 0, regions.shape[2])
+            high = np.clip(np.ceil(lids.max(0)).astype(int) + BEYOND, 0, regions.shape[2])
+            box = slice(low[1], high[1]), slice(low[0], high[0])
+            source = sources[i][box]
+            change = _iris_moved(eye, rest, moved[i], asked[i, 5 * number], source - inner[i][box], source)
+            if change is None or not source.size:
+                continue
+            between = (regions[i][box] == EYE)[..., None].astype(np.float32)
+            eyes[-1].append(EyeMoved((low[0], low[1]), np.concatenate([change, between], 2, dtype=np.float32)))
+            source += change * between
+    return replace(fields, position=position), eyes
 
 
 def _iris_moved(
@@ -78,8 +92,9 @@ def _iris_moved(
     middle: np.ndarray,
     place: np.ndarray,
     source: np.ndarray,
-) -> np.ndarray:
-    """What is to be added to where places (K, 2) come from, `source` (K, 2), for an iris whose middle (2,) is there.
+) -> np.ndarray | None:
+    """What is to be added to where places (H, W, 2) come from, `source` (H, W, 2), for an iris whose middle (2,) is
+    there; None: the photo's eye is shut.
 
     rest, moved: points of the photo, and of its face moved, all for a head that keeps still.
     """
@@ -95,14 +110,14 @@ def _iris_moved(
     gap_before = _gap(rest, upper, lower, centre, along, across)
     gap_now = _gap(moved, upper, lower, middle, along, across)
     if gap_before < SHUT * radius:
-        return np.zeros_like(place)
+        return None
     u, v = (place - middle) @ along, (place - middle) @ across
     chord = np.sqrt(np.maximum(radius**2 - v**2, 0))
     before = np.abs((rest[list(corners)] - centre) @ along)
     way = np.where(u < 0, max(-left, before[0]), max(right, before[1]))
-    share = np.clip((way - np.abs(u)) / np.maximum(way - chord, 0.2 * radius), 0, 1)[:, None]
+    share = np.clip((way - np.abs(u)) / np.maximum(way - chord, 0.2 * radius), 0, 1)[..., None]
     height = min(1.0, gap_before / max(gap_now, 1e-9))
-    return share * (centre + u[:, None] * along + height * v[:, None] * across - source)
+    return share * (centre + u[..., None] * along + height * v[..., None] * across - source)
 
 
 def _gap(
