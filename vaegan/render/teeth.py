@@ -3,7 +3,7 @@
 Between the lips a field that interpolates linearly draws teeth out to the length of the opening. Here the lower lip
 weighs as many times more as the gap has grown, a projective map: at the upper lip nothing is stretched, at the lower
 one most. Below the teeth neither the photo nor what is drawn shows anything that belongs there: that is the dark of an
-open mouth, in the lips' own tint, a little lighter towards the tongue.
+open mouth, in the lips' own tint, lighter where the tongue lies.
 """
 
 from dataclasses import replace
@@ -32,8 +32,14 @@ TEETH = 0.045
 STARTS, FULL, MOST_DARK = 0.85, 1.4, 0.94
 """In heights of the teeth below the upper lip: where the dark begins, and where its share is `MOST_DARK`."""
 
-DEEP, TONGUE = 0.1, 0.3
-"""The lips' light times this: the dark behind the teeth, and above the lower lip."""
+DEEP, TONGUE = 0.1, (0.72, 0.55, 0.57)
+"""The lips' light times this: the dark behind the teeth, and red, green, blue of the tongue at the lower lip."""
+
+TONGUE_FROM, TONGUE_WIDTH = 0.5, 0.8
+"""Where the tongue begins, 0 at the upper lip and 1 at the lower one, and its width, in widths of the mouth."""
+
+CORNERS = (78, 308)
+"""Of the inner lips."""
 
 
 def teeth_kept(field: Field, lips: Tensor) -> tuple[Field, Tensor, Tensor]:
@@ -69,7 +75,10 @@ def teeth_kept(field: Field, lips: Tensor) -> tuple[Field, Tensor, Tensor]:
     depth = ((down * gaps[1] / height - STARTS) / (FULL - STARTS)).clamp(0, 1)
     depth = depth.square() * (3 - 2 * depth)
     share_of_dark[0, 0, rows, columns] = MOST_DARK * depth
-    dark[0, :, rows, columns] = lips[:, None] * (DEEP + (TONGUE - DEEP) * down)
+    start, end = field.corners[0, list(CORNERS)]
+    beside = 2 * ((places - (start + end) / 2) @ (end - start)) / ((end - start).square().sum() * TONGUE_WIDTH)
+    tongue = ((down - TONGUE_FROM) / (1 - TONGUE_FROM)).clamp(0, 1).sqrt() * (1 - beside.square()).clamp(0, 1)
+    dark[0, :, rows, columns] = lips[:, None] * (DEEP + (torch.tensor(TONGUE)[:, None] - DEEP) * tongue)
     position = (weight[..., None] * rest[chosen]).sum(1) / total
     change = position - field.position[0, rows, columns]
     inner, whole = field.inner.clone(), field.position.clone()
