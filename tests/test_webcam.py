@@ -176,6 +176,7 @@ def test_options_that_do_not_go_with_a_camera_are_told_before_it_is_opened(shelf
     for options, told in (
         ({"steady": 0.5}, "--steady does not go with a live driver"),
         ({"reference": "whole"}, "--reference whole does not go"),
+        ({"sound": "photo"}, "a still photo has no sound"),
         ({"loop": True}, "--loop is for a video as --photo"),
         ({"output": "o.gif"}, r"write \.mp4, or say --end"),
     ):

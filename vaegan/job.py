@@ -18,6 +18,7 @@ from vaegan.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ResultWriter, check_out
 from vaegan.media.provenance import signing
 from vaegan.media.statement import statement
 from vaegan.media.writer import QUALITY
+from vaegan.moving import is_video
 from vaegan.notes import Note, quality_notes, sound_notes
 from vaegan.pipeline import Transfer, choose_device
 from vaegan.preview import on_screen
@@ -148,6 +149,10 @@ def transfer(
     suffix = "" if output.is_dir() else output.suffix.lower()
     if is_live(driver) and end is None and suffix in (".gif", ".webp"):
         raise UserError(f"a {suffix} holds some seconds only, which a webcam soon fills: write .mp4, or say --end")
+    if sound not in (None, *SOUNDS):
+        raise UserError(f"sound {sound!r} is not known: use {', '.join(SOUNDS)}")
+    if sound == "photo" and not is_video(photo):
+        raise UserError("a still photo has no sound: use --sound driver or none")
     signed = None if sign is None else signing(sign, output, statement(model.id))
     shown = compare or storyboard is not None or report is not None
     run = Transfer(
@@ -226,11 +231,7 @@ def load(model: str | Path, device: str = "auto") -> FaceModel:
 
 
 def _sound_of(run: Transfer, sound: str | None) -> str:
-    """Whose sound is heard, of SOUNDS. Raises UserError for another name, and for the sound of a still photo."""
-    if sound not in (None, *SOUNDS):
-        raise UserError(f"sound {sound!r} is not known: use {', '.join(SOUNDS)}")
-    if sound == "photo" and run.video is None:
-        raise UserError("a still photo has no sound: use --sound driver or none")
+    """Whose sound is heard, of SOUNDS."""
     has = {"driver": run.has_audio, "photo": run.photo_has_audio}
     return next((one for one in (has if sound is None else (sound,)) if has.get(one)), "none")
 

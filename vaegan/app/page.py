@@ -62,7 +62,7 @@ def _inputs(known: list[str]) -> dict[str, gr.components.Component]:
         sources=["upload", "webcam"],
         webcam_options=gr.WebcamOptions(mirror=False),
         label="Video",
-        height=220,
+        height=240,
         visible=False,
         elem_id="video",
     )
