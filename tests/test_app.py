@@ -238,6 +238,17 @@ def test_what_is_wrong_is_said_in_the_words_of_the_command(visit, files):
     assert str(files) not in page.inner_text("body") and "/tmp" not in page.inner_text("body")
 
 
+def test_a_file_in_the_wrong_place_is_told_where_it_belongs(visit, files):
+    page = visit.page
+    give(page, "#photo", files / "clip.mp4")
+    text(page, "#animate-status", "clip.mp4 is a video: choose my video")
+    page.get_by_label("my video").check()
+    page.wait_for_function("!document.querySelector('.misplaced')")
+    (files / "hello.motion").write_bytes(b"a motion")
+    give(page, "#video", files / "hello.motion")
+    text(page, "#animate-status", "hello.motion is a motion: choose my motion file")
+
+
 def test_two_visitors_get_each_their_own_and_their_files_go_with_them(chrome, server, files):
     one, other = Visit(chrome, server), Visit(chrome, server)
     give(other.page, "#photo", files / "me.jpg")

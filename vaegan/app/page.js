@@ -100,3 +100,22 @@ window.vaeganLive = (() => {
 
   return { start, stop };
 })();
+
+// A file in the wrong place: Gradio says what is not allowed there, this says where it belongs.
+const BELONGS = {
+  photo: (file) => file.type.startsWith("video/") && "is a video: choose my video, and drop it there",
+  video: (file) => file.type.startsWith("image/") && "is a picture: drop it on Photo, or choose a video",
+};
+const misplaced = (event) => {
+  const slot = event.target instanceof Element && event.target.closest("#photo, #video");
+  if (!slot && event.type !== "click") return;
+  document.querySelector(".misplaced")?.remove();
+  const [file] = slot ? (event.dataTransfer?.files ?? event.target.files ?? []) : [];
+  const motion = file?.name.endsWith(".motion") && "is a motion: choose my motion file, and drop it there";
+  const where = file && (motion || BELONGS[slot.id](file));
+  if (!where) return;
+  const line = Object.assign(document.createElement("p"), { className: "error misplaced", role: "alert" });
+  line.textContent = `${file.name} ${where}`;
+  document.getElementById("animate-status")?.append(line);
+};
+for (const name of ["change", "drop", "click"]) document.addEventListener(name, misplaced, true);
