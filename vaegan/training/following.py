@@ -68,6 +68,7 @@ def match_eyes(heads: Heads, z: Tensor, true_mesh: Tensor) -> list[float]:
     factors = torch.ones(heads.POINTS, 1, device=z.device)
     for points, columns in STRETCHED:
         factors[list(points)] = ratios[list(columns)].mean()
+    factors[RIGID_POINTS] = 1  # they tell the head's pose
     mean = true_mesh.float().mean(0)
     mean = torch.cat([mean, torch.ones_like(mean[:, :1])], 1)  # (478, 4)
     fit = mean @ torch.linalg.pinv(mean[RIGID_POINTS])  # (478, R)
@@ -75,4 +76,4 @@ def match_eyes(heads: Heads, z: Tensor, true_mesh: Tensor) -> list[float]:
         rows = part.view(heads.POINTS, -1)  # a point's three coordinates, of every number of the code
         whole = fit @ rows[RIGID_POINTS]
         rows.copy_(whole + factors * (rows - whole))
-    return [float(factors[points[0]]) for points, _ in STRETCHED]
+    return [float(factors[points[1]]) for points, _ in STRETCHED]
