@@ -16,6 +16,7 @@ from vaegan.errors import UserError
 from vaegan.faces.choice import choose_faces
 from vaegan.faces.geometry import CropTransform, framing, head_pose, mesh_box, mesh_roll
 from vaegan.faces.people import Looks, People
+from vaegan.faces.seam import lips_on_seam
 from vaegan.media import TimedPicture, read_image
 from vaegan.media.images import rgb_array
 from vaegan.samples import find_photo
@@ -109,6 +110,7 @@ def read_portraits(
         name = photo_name(photo)
         raise UserError(f"{name}: no face found; use a photo that shows one face upright, from the front, well lit")
     chosen = choose_faces(faces, face, photo_name(photo))
+    chosen = [replace(one, mesh=lips_on_seam(one.mesh, image)) for one in chosen]
     crops = [framing(one.mesh, model.framing.scale, model.framing.follow) for one in chosen]
     latents = encode_crops(model, np.stack([crop.crop(image, model.size) for crop in crops]))
     return [Portrait(*seen, image, len(faces)) for seen in zip(chosen, crops, latents, strict=True)]

@@ -9,16 +9,7 @@ import torch
 from torch import Tensor
 
 from vaegan.faces.geometry import FACE_POINTS, LEFT_EYE, RIGHT_EYE
-
-UPPER_LIP = (
-    *((13, 12, 11, 0), (82, 38, 72, 37), (81, 41, 73, 39), (80, 42, 74, 40), (191, 183, 184, 185)),
-    *((312, 268, 302, 267), (311, 271, 303, 269), (310, 272, 304, 270), (415, 407, 408, 409)),
-)
-LOWER_LIP = (
-    *((14, 15, 16, 17), (87, 86, 85, 84), (178, 179, 180, 181), (88, 89, 90, 91), (95, 96, 77, 146)),
-    *((317, 316, 315, 314), (402, 403, 404, 405), (318, 319, 320, 321), (324, 325, 307, 375)),
-)
-"""Columns of the lips, each from the inner edge outwards; one below the other."""
+from vaegan.faces.regions import LOWER_LIP, UPPER_LIP
 
 UPPER_LIDS = (246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398)
 LOWER_LIDS = (7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382)

@@ -38,6 +38,9 @@ DEEP, TONGUE = 0.1, (0.72, 0.55, 0.57)
 TONGUE_FROM, TONGUE_WIDTH = 0.5, 0.8
 """Where the tongue begins, 0 at the upper lip and 1 at the lower one, and its width, in widths of the mouth."""
 
+ROW = 0.5
+"""Teeth that the photo does not show reach so far to either side, in halves of the mouth's width, before it darkens."""
+
 CORNERS = (78, 308)
 """Of the inner lips."""
 
@@ -72,12 +75,14 @@ def teeth_kept(field: Field, lips: Tensor) -> tuple[Field, Tensor, Tensor]:
     total = weight.sum(1, keepdim=True)
     down = (share * lower).sum(1)  # 0 at the upper lip, 1 at the lower one
     height = max(gaps[0], TEETH * float(field.rigid.rest.size))
-    depth = ((down * gaps[1] / height - STARTS) / (FULL - STARTS)).clamp(0, 1)
-    depth = depth.square() * (3 - 2 * depth)
-    share_of_dark[0, 0, rows, columns] = MOST_DARK * depth
     start, end = field.corners[0, list(CORNERS)]
-    beside = 2 * ((places - (start + end) / 2) @ (end - start)) / ((end - start).square().sum() * TONGUE_WIDTH)
-    tongue = ((down - TONGUE_FROM) / (1 - TONGUE_FROM)).clamp(0, 1).sqrt() * (1 - beside.square()).clamp(0, 1)
+    aside = 2 * ((places - (start + end) / 2) @ (end - start)) / (end - start).square().sum()  # -1 to 1
+    hidden = max(0.0, 1 - gaps[0] / height) * min(1.0, gaps[1] / height)
+    below = _smooth((down * gaps[1] / height - STARTS) / (FULL - STARTS))
+    beside = hidden * _smooth((aside.abs() - ROW) / (1 - ROW))
+    share_of_dark[0, 0, rows, columns] = MOST_DARK * torch.maximum(below, beside)
+    tongue = ((down - TONGUE_FROM) / (1 - TONGUE_FROM)).clamp(0, 1).sqrt()
+    tongue = tongue * (1 - (aside / TONGUE_WIDTH).square()).clamp(0, 1)
     dark[0, :, rows, columns] = lips[:, None] * (DEEP + (torch.tensor(TONGUE)[:, None] - DEEP) * tongue)
     position = (weight[..., None] * rest[chosen]).sum(1) / total
     change = position - field.position[0, rows, columns]
@@ -86,3 +91,8 @@ def teeth_kept(field: Field, lips: Tensor) -> tuple[Field, Tensor, Tensor]:
     whole[0, rows, columns] += change
     soft = cv2.blur(share_of_dark[0, 0].numpy(), (3, 3), borderType=cv2.BORDER_CONSTANT)
     return replace(field, position=whole, inner=inner), dark, torch.from_numpy(soft)[None, None]
+
+
+def _smooth(x: Tensor) -> Tensor:
+    x = x.clamp(0, 1)
+    return x.square() * (3 - 2 * x)
