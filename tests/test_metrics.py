@@ -1,6 +1,7 @@
 """Figures with known answers: equal inputs, known correlations, known displacements, and the order they must keep."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -20,6 +21,7 @@ from vaegan.evaluation.metrics import Observed
 from vaegan.evaluation.protocol import pairs
 from vaegan.evaluation.stills import fit_mirrored_pca
 from vaegan.evaluation.tables import Row, as_json, bootstrap, difference, summarise
+from vaegan.faces.regions import OVAL
 from vaegan.faces.tracker import FaceTracker
 from vaegan.media import read_image
 from vaegan.model import Framing
@@ -160,6 +162,29 @@ def test_distance_by_dlib_is_the_mean_and_nothing_without_a_face():
     photo = np.array([1.0, 0.0])
     assert likeness.identity_dlib(np.array([[1.0, 0.0], [1.0, 0.5], [np.nan, np.nan]]), photo) == pytest.approx(0.25)
     assert np.isnan(likeness.identity_dlib(np.full((3, 1), np.nan), photo))
+
+
+def test_likeness_is_told_apart_by_how_far_the_head_is_turned_from_the_photo():
+    pose = np.array([[5.0, 0, 40], [5, 3, 0], [5, 12, 0], [35, 0, 0], [np.nan] * 3])
+    vectors = np.array([[1.0, 0], [0.8, 0.6], [0.6, 0.8]])  # of every second frame
+    result = replace(seen(5, pose=pose, found=np.arange(5) < 4), embeddings={"identity": vectors})
+    photo = replace(seen(1, pose=np.array([[5.0, 0, 0]])), embeddings={"identity": np.array([[1.0, 0]])})
+    figures = likeness.turns(result, photo, every=2)
+    assert figures["turn"] == pytest.approx((0 + 3 + 12 + 30) / 4), "roll turns nobody away"
+    assert figures["identity_near"] == pytest.approx(1) and figures["identity_turned"] == pytest.approx(0.8)
+    assert np.isnan(figures["identity_far"])
+
+
+def test_sharpness_at_full_resolution_is_that_of_the_face_alone():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    mesh = np.full((478, 2), 32.0)
+    angles = np.linspace(0, 2 * np.pi, len(OVAL), endpoint=False)
+    mesh[list(OVAL)] = 32 + 12 * np.stack([np.cos(angles), np.sin(angles)], 1)
+    around, inside = noise.copy(), noise.copy()
+    around[:16], inside[12:52, 12:52] = 0, cv2.blur(noise, (5, 5))[12:52, 12:52]
+    assert metrics.sharpness_full([around], [mesh], noise, mesh) == pytest.approx(1)
+    assert metrics.sharpness_full([inside], [mesh], noise, mesh) < 0.2
+    assert np.isnan(metrics.sharpness_full([], [], noise, mesh))
 
 
 def test_an_embedder_that_cannot_be_read_is_named(tmp_path):
