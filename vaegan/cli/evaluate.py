@@ -23,7 +23,7 @@ Part = Enum("Part", {name: name for name in ("reconstruction", "heads", "self", 
     rich_help_panel="Models",
     epilog="Examples:\n"
     "  vaegan evaluate --model motion64 --quick --output report\n"
-    "  vaegan evaluate --model motion64 --renderer warp --only cross --output cross",
+    "  vaegan evaluate --model motion64 --only cross --only self --output report",
 )
 def evaluate(
     output: Annotated[
@@ -65,8 +65,13 @@ def evaluate(
         ),
     ] = None,
     renderer: Annotated[
-        str, typer.Option(help="How frames are made, as in `transfer`: decode or warp.", rich_help_panel="Picture")
-    ] = "decode",
+        str | None,
+        typer.Option(
+            help="How frames are made, as in `transfer`: warp or decode.",
+            show_default="warp where the model can",
+            rich_help_panel="Picture",
+        ),
+    ] = None,
     refiner: Annotated[
         str,
         typer.Option(
@@ -126,7 +131,7 @@ def evaluate(
     from vaegan.render import RENDERERS
     from vaegan.render.view import VIEWS
 
-    if renderer not in RENDERERS:
+    if renderer is not None and renderer not in RENDERERS:
         raise UserError(f"renderer {renderer!r} is not known: use {' or '.join(RENDERERS)}")
     if view is not None and view not in VIEWS:
         raise UserError(f"view {view!r} is not known: use {' or '.join(VIEWS)}")
@@ -147,13 +152,14 @@ def evaluate(
         parts = [part.value for part in only or ()]
         chosen = {"frames": frames, "photos": pairs, "parts": tuple(part for part in plan.parts if part in parts)}
         plan = replace(plan, **{name: value for name, value in chosen.items() if value})
-        drawn = {"renderer": renderer, "refiner": refiner, "view": view, "reference": reference}
+        drawing = renderer or ("warp" if face_model.has_heads else "decode")
+        drawn = {"renderer": drawing, "refiner": refiner, "view": view, "reference": reference}
         plan = replace(plan, seed=seed, baselines=baselines, **drawn)
         found = measure(face_model, sources, plan, progress)
     options = "".join(
         [
             " --quick" * quick,
-            f" --renderer {renderer}" * (renderer != "decode"),
+            f" --renderer {renderer}" * (renderer is not None),
             f" --refiner {refiner}" * (refiner != "warp"),
             f" --view {view}" * (view is not None),
             f" --reference {reference}" * (reference != "best"),
