@@ -142,7 +142,7 @@ class Warp(Renderer):
         n, kind = len(decoded), next(self.refiner.parameters()).dtype
         faces = in_place(torch.cat([decoded, self.still.expand_as(decoded)]), places.repeat(2, 1), SIZE // 2)
         inputs = refiner_inputs(self._pull(fields.position), fields, faces[:n], faces[n:])
-        return self.refiner(inputs.to(kind, memory_format=torch.channels_last)).float()
+        return self.refiner(inputs.contiguous(memory_format=torch.channels_last).to(kind)).float()
 
     def _painted(self, face: Moved, outputs: Tensor) -> Moved:
         """A face with what is painted on it; outputs (1, OUTPUTS, S / 2, S / 2), of the refiner."""
