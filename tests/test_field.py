@@ -1,5 +1,7 @@
 """The dense field of a mesh displacement, on a real face and on motions that go further than faces do."""
 
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -179,6 +181,22 @@ def test_training_sees_the_field_that_is_shown_and_each_frame_is_its_own(face):
         places = torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(i))
         for own, its in zip(alone.rigid.back(*places), of_many.rigid.back(*places), strict=True):
             assert torch.allclose(own, its, atol=1e-6)
+
+
+def test_on_a_cpu_a_field_costs_only_what_there_is_to_do(face):
+    there = torch.cat([moved(face, yaw=turn, jaw=0.01 * turn) for turn in range(8)])
+
+    def cost(fixed_work):
+        """Least processor time of three tries, which other programs do not change much."""
+        rest = at_rest(face.repeat(len(there), 1, 1), 12, fixed_work=True) if fixed_work else at_rest(face)
+        spent = []
+        for _ in range(3):
+            began = time.process_time()
+            dense_field(rest, there, SIZE, fixed_work=fixed_work)
+            spent.append(time.process_time() - began)
+        return min(spent)
+
+    assert cost(fixed_work=False) < cost(fixed_work=True) / 2
 
 
 def test_a_photo_that_does_not_move_comes_back(face):
