@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vaegan.errors import UserError
+from vaegan.folder import PRETRAINED
 from vaegan.model import FaceModel, Framing, load_model
 from vaegan.networks import VAE, Heads
 
@@ -67,3 +68,13 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(change, tmp_path):
     with pytest.raises(UserError, match="does not fit") as error:
         load_model(path.parent)
     assert "\n" not in str(error.value)
+
+
+def test_a_folder_of_something_else_does_not_hide_a_shipped_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "motion64").mkdir()
+    (tmp_path / "motion64" / "clip.mp4").touch()
+    assert load_model("motion64").folder == PRETRAINED / "motion64"
+    (tmp_path / "motion64" / "config.yaml").write_text("networks: {}\n")
+    with pytest.raises(UserError, match="does not describe"):
+        load_model("motion64")

@@ -24,8 +24,13 @@ UNUSED = "num_batches_tracked"
 
 
 def find_folder(name: str | Path, shipped: list[str]) -> Path:
-    """The model folder that `name` is, or that ships under this name. Raises UserError when there is none."""
-    folder = Path(name) if Path(name).is_dir() else PRETRAINED / str(name)
+    """The model folder that `name` is, or that ships under this name, which a folder of something else does not hide.
+
+    Raises UserError when there is none.
+    """
+    folder, ships = Path(name), str(name) in shipped
+    if not folder.is_dir() or (ships and not any((folder / file).is_file() for file in ("config.yaml", "run.json"))):
+        folder = PRETRAINED / str(name)
     if (folder / "run.json").is_file():
         there = (folder / "config.yaml").is_file() and (folder / "model").is_dir()
         what = f"name the model in it, {Path(name) / 'model'}" if there else "it has written no model yet"
