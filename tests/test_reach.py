@@ -53,7 +53,7 @@ def test_one_that_is_much_too_strong_is_held_where_faces_end(model, mesh):
     for name in ("grimacing", "smiling"):
         meshes = moved(model, mesh, name, 8.0)
         stretch, far = taken_apart(mesh, meshes)
-        assert stretch.abs().max() > 3 * STRETCH and (far / reach.reach).max() > 3  # it would tear the face
+        assert stretch.abs().max() > 2 * STRETCH and (far / reach.reach).max() > 3  # it would tear the face
         bounded, left = reach.bound(meshes, gain)
         head, _ = reach._shaped(reach.fit @ meshes[:, RIGID_POINTS])
         assert torch.linalg.svdvals(head[:, :3]).log().abs().max() <= STRETCH + STRETCH_BEYOND + 1e-4

@@ -16,8 +16,8 @@ from vaegan.render.triangles import mesh_data
 BEYOND = 0.2
 """Of a landmark's reach, how far beyond it goes at most."""
 
-STRETCH, STRETCH_BEYOND = 0.15, 0.08
-"""Logarithm of the factor by which a head grows or shrinks along an axis: 99.5 % of real ones stay below the first."""
+STRETCH, STRETCH_BEYOND = 0.2, 0.08
+"""Logarithm of the factor by which a head grows or shrinks along an axis: 99.9 % of real ones stay below the first."""
 
 FROM, TO = 0.25, 0.75
 """Of the way from the eyes to the mouth, where the upper half of a face ends, and where the lower one begins."""
