@@ -97,7 +97,7 @@ def test_experiments_and_debug_settings_compose(path):
         OmegaConf.to_container(composed(f"experiment={path.stem}", f"debug={debug}").model, resolve=True)
 
 
-def test_the_motion64_experiment_is_the_shipped_models_last_run():
+def test_the_motion64_experiment_is_the_last_run_of_the_shipped_models_latent():
     card = (ROOT / "vaegan/pretrained/motion64/README.md").read_text()
     command = " ".join(re.search(r"`(python train\.py [^`]*)`", card)[1].split())
     of_its_start = ("start_from=", "model.gan.", "model.critics.")  # it went on from other weights
