@@ -137,7 +137,8 @@ class MotionAutoencoder(TrainingModule):
 
     def export(self, folder: Path, run: Finished) -> Path:
         training = self.told(run)
-        self.figures.match_eyes()
+        if self.networks["heads"].mesh.weight.requires_grad:  # frozen heads stay
+            self.figures.match_eyes()
         average = self.ema.module
         model = FaceModel(average["vae"], self.framing, run.name, training, average["heads"])
         return model.save(
