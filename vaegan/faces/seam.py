@@ -9,10 +9,7 @@ import cv2
 import numpy as np
 
 from vaegan.faces.geometry import mesh_box
-from vaegan.faces.regions import LOWER_LIP, UPPER_LIP
-
-CORNERS = (78, 308)
-"""Of the inner lips."""
+from vaegan.faces.regions import INNER_CORNERS, LOWER_LIP, UPPER_LIP
 
 CLOSED = 0.012
 """Lips further apart than that, in sides of the mesh box, are open: they show their own edges."""
@@ -36,7 +33,7 @@ NEAR = 0.35
 def lips_on_seam(mesh: np.ndarray, image: np.ndarray) -> np.ndarray:
     """A photo's mesh (478, 3) in px of image uint8 (H, W, 3), with closed lips on their seam; open ones as they are."""
     *_, side = mesh_box(mesh)
-    right, left = mesh[list(CORNERS), :2]
+    right, left = mesh[list(INNER_CORNERS), :2]
     across = left - right
     width = np.linalg.norm(across)
     upper, lower = (np.array([column[0] for column in lip]) for lip in (UPPER_LIP, LOWER_LIP))

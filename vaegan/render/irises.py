@@ -13,11 +13,12 @@ from torch import Tensor
 
 from vaegan.faces.regions import IRISES, LEFT_LIDS, RIGHT_LIDS
 from vaegan.render.field import Field
+from vaegan.render.openings import LOWER_LIDS, UPPER_LIDS
 from vaegan.render.triangles import EYE
 
 EYES = (
-    (RIGHT_LIDS, IRISES[:5], (246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155), (33, 133)),
-    (LEFT_LIDS, IRISES[5:], (398, 384, 385, 386, 387, 388, 466), (382, 381, 380, 374, 373, 390, 249), (362, 263)),
+    (RIGHT_LIDS, IRISES[:5], UPPER_LIDS[:7], LOWER_LIDS[:7], (33, 133)),
+    (LEFT_LIDS, IRISES[5:], UPPER_LIDS[7:], LOWER_LIDS[7:], (362, 263)),
 )
 """Of each eye the lids, the iris with its middle first, upper and lower lid and the corners from left to right."""
 

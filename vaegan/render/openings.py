@@ -13,7 +13,7 @@ from vaegan.faces.regions import LOWER_LIP, UPPER_LIP
 
 UPPER_LIDS = (246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398)
 LOWER_LIDS = (7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382)
-"""Points of both eyes' lids, one below the other."""
+"""Points of both eyes' lids, one below the other, the right eye's first."""
 
 KNEE = 0.008
 """In sides of the mesh box; an open eye has about 0.06."""

@@ -43,8 +43,9 @@ class Reach:
 
         Returns the meshes (N, 478, 2), bounded, and how much is left of the motion (N,), 1 where it is not.
         """
-        head, kept = self._shaped(self.fit @ meshes[:, RIGID_POINTS])
-        own = (gain * (meshes - self.still @ (self.fit @ meshes[:, RIGID_POINTS])))[..., :2]
+        fitted = self.fit @ meshes[:, RIGID_POINTS]
+        head, kept = self._shaped(fitted)
+        own = (gain * (meshes - self.still @ fitted))[..., :2]
         far = (own.norm(dim=-1) / self.reach)[:, None] * (self.halves > 0.5)  # (N, 2, 478)
         far = far.amax(2).clamp_min(1e-9)
         left = _bounded(far, 1.0, BEYOND) / far  # (N, 2)

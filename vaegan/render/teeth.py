@@ -12,6 +12,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from vaegan.faces.regions import INNER_CORNERS
 from vaegan.render.field import Field
 from vaegan.render.triangles import MOUTH, triangulation
 from vaegan.tensors import index
@@ -40,9 +41,6 @@ TONGUE_FROM, TONGUE_WIDTH = 0.5, 0.8
 
 ROW = 0.5
 """Teeth that the photo does not show reach so far to either side, in halves of the mouth's width, before it darkens."""
-
-CORNERS = (78, 308)
-"""Of the inner lips."""
 
 
 def teeth_kept(field: Field, lips: Tensor) -> tuple[Field, Tensor, Tensor]:
@@ -75,7 +73,7 @@ def teeth_kept(field: Field, lips: Tensor) -> tuple[Field, Tensor, Tensor]:
     total = weight.sum(1, keepdim=True)
     down = (share * lower).sum(1)  # 0 at the upper lip, 1 at the lower one
     height = max(gaps[0], TEETH * float(field.rigid.rest.size))
-    start, end = field.corners[0, list(CORNERS)]
+    start, end = field.corners[0, list(INNER_CORNERS)]
     aside = 2 * ((places - (start + end) / 2) @ (end - start)) / (end - start).square().sum()  # -1 to 1
     hidden = max(0.0, 1 - gaps[0] / height) * min(1.0, gaps[1] / height)
     below = _smooth((down * gaps[1] / height - STARTS) / (FULL - STARTS))
